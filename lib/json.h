@@ -23,11 +23,7 @@
 
 #define JSON_DEPTH_MAX 16
 
-static inline void json_decrefp(json_t **j)
-{
-	json_decref(*j);
-}
-#define AUTO_JSON AUTO(json_decrefp)
+#define AUTO_JSON      AUTO(json_decrefp) /* json_decrefp is jansson's own */
 
 /* what names the document in messages ("manifest", "request"). */
 int json_parse(const char *what, const void *buf, size_t len, json_t **ret_doc,

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * bpf/gate.h -- the gate of one hot-fix: which version runs, on every CPU and in
+ * every slot, decided by one 8-byte store. Shared by the dispatchers (BPF) and
+ * the loop (user space, mmap).
+ *
+ * A gate is the only element of a BPF_F_MMAPABLE array, pinned as
+ * <bpffs>/<name>/gate. The word holds two indexes into every slot's PROG_ARRAY:
+ *
+ *	63            32 31             0
+ *	| trial index   | committed index |
+ *
+ *	live = trial && now < trial_deadline_ns ? trial : committed
+ *
+ * Index 0 is always empty: the kernel's own behaviour. The dispatcher loads the
+ * word once per call, so a call sees exactly one version.
+ *
+ * Context    loop thread; nothing blocks, no capability is needed once the pin
+ *            is readable.
+ * Errors     -ENOENT no such gate; -EUCLEAN a map that is not a gate of this
+ *            format; -ETIME the lease ran out (or is about to): do not renew.
+ * Ownership  gate_open's result is freed with gate_free, which unmaps and drops
+ *            the last reference this process holds.
+ */
+#pragma once
+
+#ifdef __bpf__
+typedef unsigned long long gate_u64;
+typedef unsigned char gate_u8;
+#else
+#include <stdint.h>
+typedef uint64_t gate_u64;
+typedef uint8_t gate_u8;
+#endif
+
+#define GATE_MAGIC    0x31657461676668ULL /* "hfgate1": changes when the layout does */
+#define GATE_VERSIONS 8			  /* indexes 0..7, 0 is always empty */
+#define GATE_CC_BYTES 16		  /* TCP_CA_NAME_MAX */
+
+struct gate_version {
+	gate_u64 serial;    /* 0: this index is free */
+	gate_u8 digest[32]; /* SHA-256 of the object that was loaded */
+};
+
+struct gate_value {
+	gate_u64 word;
+	gate_u64 trial_deadline_ns; /* CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns() */
+	gate_u64 magic;
+	struct gate_version version[GATE_VERSIONS];
+	char cc_previous[GATE_CC_BYTES]; /* default congestion control before ours; "" not taken
+					  */
+};
+
+#ifndef __bpf__
+#include "lib/cleanup.h"
+
+struct gate;
+
+int gate_open(const char *bpffs, const char *name, struct gate **ret_gate);
+struct gate *gate_free(struct gate *g);
+
+uint32_t gate_committed(const struct gate *g);
+uint32_t gate_trial(const struct gate *g); /* as stored, even when its lease is over */
+uint64_t gate_deadline_ns(const struct gate *g);
+uint32_t gate_live(const struct gate *g, uint64_t now_ns);
+/* {0} for index 0 and free indexes. */
+struct gate_version gate_version(const struct gate *g, uint32_t index);
+/* 0 when no index holds this serial. */
+uint32_t gate_index_of(const struct gate *g, uint64_t serial);
+/* Lowest index that is neither committed, on trial, nor in keep; prefers empty ones. */
+uint32_t gate_pick_index(const struct gate *g, uint32_t keep);
+
+/* Deadline first, then the word: no call ever sees the trial without its lease. */
+void gate_begin_trial(struct gate *g, uint32_t index, uint64_t deadline_ns);
+/* -ETIME when now is past deadline minus margin: an ended trial is never revived. */
+int gate_renew(struct gate *g, uint64_t now_ns, uint64_t margin_ns, uint64_t deadline_ns);
+/* Commit, rollback and switching off are this one store. */
+void gate_commit(struct gate *g, uint32_t index);
+
+DEFINE_AUTO(struct gate, gate_free)
+#endif

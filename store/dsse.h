@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * store/dsse.h -- signed documents: DSSE envelopes (secure-systems-lab/dsse,
+ * protocol 1.0.2) with Ed25519 over the pre-authentication encoding of the exact payload bytes.
+ *
+ *	{"payload":base64,"payloadType":type,"signatures":[{"keyid":hex,"sig":base64},...]}
+ *
+ * Only the envelope itself is parsed before a signature holds.
+ *
+ * Errors     FAIL_BAD_FORMAT; FAIL_BAD_SIGNATURE fewer than threshold distinct raw keys signed.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/cleanup.h"
+#include "lib/fail.h"
+#include "store/key.h"
+
+#define DSSE_BYTES_MAX	    (1U << 20)
+#define DSSE_SIGNATURES_MAX 32
+
+#define DSSE_TYPE_MANIFEST  "application/vnd.hotfixd.manifest+json"
+#define DSSE_TYPE_ROOT	    "application/vnd.hotfixd.root+json"
+
+struct dsse;
+
+int dsse_parse(const char *what, const void *buf, size_t len, struct dsse **ret_env,
+	       struct fail *reterr_fail);
+struct dsse *dsse_free(struct dsse *d);
+
+/* The payload, once at least threshold (>= 1) distinct keys signed it as this type. */
+int dsse_verify(const struct dsse *d, const char *type, const struct key_public *keys,
+		size_t n_keys, unsigned int threshold, const uint8_t **ret_payload,
+		size_t *ret_len, struct fail *reterr_fail);
+/* For showing to a person only, marked as unverified. */
+const uint8_t *dsse_unverified_payload(const struct dsse *d, const char *type, size_t *ret_len);
+size_t dsse_n_signatures(const struct dsse *d);
+const char *dsse_keyid(const struct dsse *d, size_t i);
+
+/* A new envelope as text; n_keys may be 0 only for the first root. */
+int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
+	      size_t n_keys, char **ret_text, struct fail *reterr_fail);
+
+DEFINE_AUTO(struct dsse, dsse_free)

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * store/store.h -- one host's durable state: trust, bundles, what should run,
+ * every change with its intent and outcome, and the audit chain. The only file
+ * that speaks SQL.
+ *
+ * Context    loop thread; a commit fsyncs (see bench). SQLite, WAL, synchronous=FULL,
+ *            STRICT tables, foreign keys; quick_check and application_id at open.
+ * Errors     -EBUSY  locked by another process past 500 ms
+ *            -EUCLEAN damaged, or not a database of hotfixd
+ *            -EPROTO schema newer than this program
+ *            -ENOENT no such row;  -EEXIST already there, the same
+ *            -EILSEQ already there with another digest (equivocation)
+ *            -EROFS, -ENOSPC, -EIO, -EACCES as the file system says
+ *            store_error() words the last one for an operator.
+ * Ownership  struct results with pointers are freed by their own free function; the rest is
+ * plain memory.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/fail.h"
+#include "lib/hook.h"
+
+struct store;
+
+int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail);
+struct store *store_free(struct store *s);
+/* Fills f from the last error of s: FAIL_STORAGE with path and what to do. Returns -errno. */
+int store_error(struct store *s, int r, struct fail *f);
+
+/* Several writes as one commit: begin; ...; commit. A failed one must be rolled back. Not
+ * nested. */
+int store_begin(struct store *s);
+int store_commit(struct store *s);
+void store_rollback(struct store *s);
+
+/* ---- trust ---------------------------------------------------------------- */
+int store_put_root(struct store *s, uint64_t version, const void *envelope, size_t len,
+		   uint64_t now_ms, uint32_t actor_uid);
+int store_get_root(struct store *s, uint8_t **ret_envelope,
+		   size_t *ret_len); /* newest; -ENOENT */
+
+/* ---- versions ------------------------------------------------------------- */
+struct store_version {
+	char name[HOOK_NAME_MAX + 1];
+	uint64_t serial;
+	char label[65];
+	char title[201];
+	uint8_t digest[32]; /* of the bundle */
+	uint8_t object_sha256[32];
+	uint64_t bundle_bytes;
+	uint64_t imported_ms;
+	uint32_t imported_uid;
+	bool quarantined;
+	char reason[256]; /* of the quarantine, else "" */
+};
+
+/* -EEXIST: this very bundle is stored already; -EILSEQ: another one under the same serial. */
+int store_put_version(struct store *s, const struct store_version *v, const void *bundle,
+		      size_t len);
+int store_get_version(struct store *s, const char *name, uint64_t serial,
+		      struct store_version *ret_version);
+int store_newest_serial(struct store *s, const char *name, uint64_t *ret_serial);
+int store_get_bundle(struct store *s, const char *name, uint64_t serial, uint8_t **ret_bundle,
+		     size_t *ret_len);
+int store_delete_version(struct store *s, const char *name, uint64_t serial);
+int store_quarantine(struct store *s, const char *name, uint64_t serial, bool on,
+		     const char *reason);
+/* In order of name and serial; name NULL: all. fn returns non-zero to stop. */
+int store_each_version(struct store *s, const char *name,
+		       int (*fn)(const struct store_version *v, void *cookie), void *cookie);
+
+/* ---- what should run ------------------------------------------------------ */
+struct store_hotfix {
+	char name[HOOK_NAME_MAX + 1];
+	uint64_t committed_serial; /* 0: none */
+	uint64_t high_water;	   /* highest serial ever committed here */
+	bool disabled;
+	char boot_id[CLOCK_BOOT_ID_BYTES]; /* boot in which it was last applied */
+};
+
+int store_get_hotfix(struct store *s, const char *name, struct store_hotfix *ret_hotfix);
+int store_put_hotfix(struct store *s, const struct store_hotfix *h); /* insert or update */
+int store_delete_hotfix(struct store *s,
+			const char *name); /* with its versions; history stays */
+int store_each_hotfix(struct store *s, int (*fn)(const struct store_hotfix *h, void *cookie),
+		      void *cookie);
+/* The serial committed before the one in force, from the history; -ENOENT. */
+int store_previous_serial(struct store *s, const char *name, uint64_t current,
+			  uint64_t *ret_serial);
+/* Was this serial ever committed on this host. */
+int store_was_committed(struct store *s, const char *name, uint64_t serial, bool *ret_was);
+
+/* ---- changes: the intent is durable before the kernel is touched ----------- */
+struct store_change {
+	uint64_t id;
+	char name[HOOK_NAME_MAX + 1];
+	char verb[16];	 /* import apply commit rollback disable enable remove trial adopt */
+	uint64_t serial; /* asked for; 0 none */
+	uint64_t from_serial; /* live before */
+	char boot_id[CLOCK_BOOT_ID_BYTES];
+	uint32_t actor_uid;
+	uint64_t started_ms;
+	uint64_t finished_ms; /* 0: no outcome yet */
+	char outcome[24];     /* "" | done | trial | failed | rolled_back */
+	char code[32];	      /* fail_name() or reason code */
+	char detail[1024];    /* message for an operator */
+	char *log;	      /* verifier log or NULL; owned */
+	json_t *evidence;     /* or NULL; owned */
+};
+
+void store_change_clear(struct store_change *c);
+int store_begin_change(struct store *s, const struct store_change *c, uint64_t *ret_id);
+int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,
+		     const char *code, const char *detail, const char *log_or_null,
+		     const json_t *evidence_or_null);
+int store_get_change(struct store *s, uint64_t id, struct store_change *ret_change);
+/* Newest first; name NULL: all; open_only: those without an outcome, oldest first. */
+int store_each_change(struct store *s, const char *name, bool open_only, unsigned int limit,
+		      int (*fn)(const struct store_change *c, void *cookie), void *cookie);
+
+/* ---- audit: hash-chained, append-only ------------------------------------- */
+/* row hash = SHA-256(previous hash || canonical row bytes); see store.c for the encoding. */
+int store_audit(struct store *s, uint64_t now_ms, uint32_t actor_uid, const char *action,
+		const char *subject, const char *result, const json_t *detail_or_null);
+int store_audit_list(struct store *s, uint64_t after_seq, unsigned int limit,
+		     json_t **ret_rows);
+/* 0 and the head; -EUCLEAN and the first bad row. */
+int store_audit_verify(struct store *s, uint64_t *ret_rows, char ret_head_hex[65],
+		       uint64_t *reterr_bad_seq);
+
+DEFINE_AUTO(struct store, store_free)
