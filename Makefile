@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# One page, not recursive; `make help` lists the targets.  Sources are found by folder, so a
+# new file needs no line here.  What the machine offers (flags of the libraries, where
+# libbpf >= 1.4 is) stands in $(DEPS)/build.mk, which setup.sh writes.
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += $(if $(V),,--no-print-directory)
+
+comma	:= ,
+B	:= $(if $(SAN),build-san,build)
+DEPS	?= build/deps
+PREFIX	?= /usr/local
+CC	:= $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG	?= clang
+STRIP	?= llvm-strip
+CFLAGS	?= -O2 -g
+Q	:= $(if $(V),,@)
+say	= $(if $(V),@:,@printf '  %-6s %s\n' $(1) $(2))
+
+WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wcast-qual -Wswitch-enum -Wformat=2 -Werror
+HARDEN	:= $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+C_FLAGS	 = -std=gnu11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(HARDEN) -fPIE -pthread $(DEPS_CFLAGS)
+L_FLAGS	 = $(HARDEN) -pie -pthread -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
+B_FLAGS	 = -target bpf -mcpu=v3 -std=gnu11 -O2 -g -Wall -Werror -I. -I$B/include/hotfixd $(BPF_CFLAGS)
+
+# In the order of linking: a folder uses only those to its right (tests/lint checks it).
+FOLDERS	:= server cli store bpf lib
+BASE	:= store bpf lib
+csrc	 = $(filter-out %.bpf.c,$(wildcard $(1:%=%/*.c)))
+bsrc	 = $(wildcard $(1:%=%/*.bpf.c))
+objs	 = $(patsubst %.c,$B/%.o,$(call csrc,$1)) \
+	   $(if $(filter bpf,$1),$(patsubst %.c,$B/%.embed.o,$(call bsrc,$1)))
+libs	 = $(foreach f,$1,$(if $(call csrc,$f),$B/$f.a))
+DAEMON	:= $(if $(call csrc,server),$B/bin/hotfixd)
+CTL	:= $(if $(call csrc,cli),$B/bin/hotfixctl)
+HEADERS	:= $B/include/hotfixd/.stamp
+TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/fault tests/vm))
+TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/foreign tests/scenario tests/bench))
+TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
+
+.PHONY: all setup demo check check-long bench fuzz lint format install uninstall clean distclean help FORCE
+all: $(DAEMON) $(CTL) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
+
+# Set-up runs once; make then starts over by itself with the new build.mk.
+ifneq ($(filter-out help clean distclean format setup uninstall,$(or $(MAKECMDGOALS),all)),)
+include $(DEPS)/build.mk
+endif
+$(DEPS)/build.mk: packages.txt setup.sh
+	@DEPS=$(DEPS) ./setup.sh build
+
+# Which flags were used, and what an archive is made of: rewritten only when they change.
+keep	= $(Q)mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
+$B/flags: FORCE $(DEPS)/build.mk
+	$(call keep,$(CC) $(C_FLAGS) $(L_FLAGS) $(CLANG) $(B_FLAGS))
+$B/%.list: FORCE
+	$(call keep,$(call objs,$*))
+
+$B/%.o: %.c $B/flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) -MMD -MP -c -o $@ $<
+
+# BPF objects keep their BTF and lose their DWARF; those of bpf/ are embedded as x_bpf_o[].
+$B/%.bpf.o: %.bpf.c $(HEADERS) $B/flags
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(B_FLAGS) -MMD -MP -c -o $@ $< && $(STRIP) -g $@
+$B/%.bpf.embed.o: $B/%.bpf.o
+	$(call say,EMBED,$<)
+	$(Q)s=$(subst -,_,$(*F))_bpf_o && printf '%s\n' '.section .rodata' '.balign 16' \
+		".global $$s, $${s}_end" "$$s: .incbin \"$<\"" "$${s}_end: .byte 0" \
+		'.section .note.GNU-stack,"",@progbits' | $(CC) -x assembler -c -o $@ -
+
+$(foreach f,$(FOLDERS),$(eval $B/$f.a: $(call objs,$f)))
+$B/%.a: $B/%.list
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+# main() is pulled out of its folder's archive like any other object.
+link	= $(Q)mkdir -p $(@D) && $(CC) $(L_FLAGS) -o $@ $(filter %.o %.a,$^) $(DEPS_LIBS)
+$B/bin/hotfixd: $(call libs,server $(BASE))
+	$(call say,LD,$@)
+	$(link)
+$B/bin/hotfixctl: $(call libs,cli $(BASE))
+	$(call say,LD,$@)
+	$(link)
+$B/tests/%: $B/tests/%.o $(call libs,$(FOLDERS))
+	$(call say,LD,$@)
+	$(link)
+$B/patches/%: $B/patches/%.o
+	$(call say,LD,$@)
+	$(link)
+
+# What authors of hot-fixes include; hotfixctl finds it as ../include/hotfixd from its own place.
+$(HEADERS): $(DEPS)/build.mk $(wildcard bpf/hotfix.bpf.h)
+	$(Q)mkdir -p $(@D)/bpf && cp -f $(LIBBPF_HEADERS)/bpf/*.h $(@D)/bpf/
+	$(Q)$(if $(filter %.h,$^),cp -f $(filter %.h,$^) $(@D)/ &&) touch $@
+
+compile_commands.json: $B/flags FORCE
+	$(Q)for f in $(call csrc,$(FOLDERS) tests/unit tests/scenario tests/bench tests/fault tests/vm patches/*); do \
+		printf '%s{"directory": "%s", "file": "%s", "command": "%s -c %s"}\n' "$$sep" '$(CURDIR)' \
+		"$$f" '$(CC) $(C_FLAGS)' "$$f"; sep=,; done | { echo [; cat; echo ]; } >$B/$@.new; \
+		cmp -s $B/$@.new $@ || cp $B/$@.new $@
+
+setup:	## install what building, testing and the guests need
+	@DEPS=$(DEPS) ./setup.sh build test guests
+demo: all	## close a real kernel hole, upgrade under load, roll back: a summary of what was proven
+	@DEPS=$(DEPS) tests/demo
+check: all	## lint, unit, scenario and guest tests; ends with `N passed, N failed, N skipped`
+	@DEPS=$(DEPS) tests/check
+check-long: all	## the same and the slow tests
+	@DEPS=$(DEPS) tests/check --long
+bench: all	## measurements, one JSON line each
+	@DEPS=$(DEPS) tests/bench/run
+fuzz: all	## fuzz the parsers for FUZZ_TIME seconds each (60)
+	@DEPS=$(DEPS) tests/fuzz/run
+lint:	## include DAG, SPDX lines, formatting, shell scripts
+	@tests/lint/run
+format:	## rewrite sources as .clang-format says
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+
+I	= $(DESTDIR)$(PREFIX)
+install: $(DAEMON) $(CTL) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/local)
+	$(if $(CTL),install -D -m 755 $(CTL) $I/bin/hotfixctl)
+	$(if $(DAEMON),install -D -m 755 $(DAEMON) $I/sbin/hotfixd)
+	install -d $I/include/hotfixd/bpf
+	install -m 644 $B/include/hotfixd/bpf/*.h $I/include/hotfixd/bpf/
+	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
+	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
+	for s in $(wildcard server/*.service); do install -D -m 644 $$s $I/lib/systemd/system/$${s##*/}; done
+uninstall:	## remove what install put there
+	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd
+	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service))
+	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
+clean:	## remove what was built, keep what was downloaded
+	find build build-san -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || :
+	rm -f compile_commands.json
+distclean: clean	## remove the downloads as well
+	rm -rf build build-san
+help:	## this list
+	@echo 'make [SAN=1] [V=1] [CC=clang] [DEPS=DIR] TARGET'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' Makefile | expand -t 14
+
+-include $(shell find $B -name deps -prune -o -name '*.d' -print 2>/dev/null)
