@@ -7,105 +7,117 @@
 # all.  What comes from another suite (a newer libbpf and QEMU, the guests' kernels) is
 # fetched with a private apt state under $DEPS (build/deps) and unpacked there: signatures
 # are checked and the system's mirror, proxy and keys are used, but its apt state is never
-# written.  An interrupted run is simply started again.  With everything there, it takes a
+# written.  An interrupted run is simply started again.  With everything there it takes a
 # fraction of a second and no network.
 
+# shellcheck disable=SC2086	# lists of packages and libraries are split on purpose
 set -euo pipefail
 cd "$(dirname "$0")"
-export LC_ALL=C
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 DEPS=$(realpath -m "${DEPS:-build/deps}")
 LIBBPF_MIN=1.4
-PKGS="libevent libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols libsystemd libcap cmocka libelf zlib"
+LIBS="libevent libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols libsystemd
+	libcap cmocka libelf zlib"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
-die() { say "$@"; exit 1; }
-
-# table PURPOSE -> "package source as" of this Debian release
-table() {
-	awk -v p="$1" -v col="$col" '$1 == p { print $2, $col, ($5 == "" ? $2 : $5) }' packages.txt
+die() {
+	say "$@"
+	exit 1
 }
 
 detect_release() {
-	local id=unknown version=0
+	local ID=unknown ID_LIKE='' VERSION_ID=99
 
+	# shellcheck disable=SC1091
 	. /etc/os-release
-	id=${ID:-$id} version=${VERSION_ID:-99}
-	[ "$id" = debian ] || [[ " ${ID_LIKE:-} " == *" debian "* ]] || id=other
-	distro=$id
-	if [ "$version" = 12 ]; then col=3; else col=4; fi
+	distro=$ID
+	case " $ID_LIKE " in *" debian "*) distro=debian ;; esac
+	if [ "$VERSION_ID" = 12 ]; then column=3; else column=4; fi
 }
 
-# --- the machine's own packages ------------------------------------------------------
+# table PURPOSE: lines of "package source name" as packages.txt has them for this release
+table() {
+	awk -v p="$1" -v c="$column" '$1 == p { print $2, $c, ($5 == "" ? $2 : $5) }' packages.txt
+}
+
+# --- the machine's own packages --------------------------------------------------------
 
 need_system() {
 	local want missing
 
-	want=$(for p in "$@"; do table "$p"; done | awk '$2 == "system" { print $1 }')
-	if [ "$distro" = other ] || ! command -v dpkg-query >/dev/null; then
-		need_tools "$want"
+	want=$(table "$1" | awk '$2 == "system" { print $1 }')
+	if [ "$distro" != debian ] || ! command -v dpkg-query >/dev/null; then
+		check_elsewhere "$want"
 		return
 	fi
-	missing=$(
-		# shellcheck disable=SC2086
-		{ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $want 2>/dev/null || :; } |
-			awk -v want="$want" '$1 == "installed" { have[$2] = 1 }
-				END { n = split(want, w, /[ \n]+/)
-				      for (i = 1; i <= n; i++) if (!(w[i] in have)) printf "%s ", w[i] }'
-	)
+	missing=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $want 2>/dev/null || :; } |
+		awk -v want="$want" '$1 == "installed" { have[$2] }
+			END { n = split(want, w)
+			      for (i = 1; i <= n; i++) if (!(w[i] in have)) printf "%s ", w[i] }')
 	[ -n "$missing" ] || return 0
 	if [ "$(id -u)" != 0 ]; then
-		say "these packages are missing; as root, please run"
+		say "packages are missing, and only root can install them:"
 		printf '    apt-get install --no-install-recommends %s\n' "$missing" >&2
 		exit 1
 	fi
 	say "installing $missing"
-	# Several gigabytes of configuration are not touched by this: only these packages and
-	# what they depend on.
-	DEBIAN_FRONTEND=noninteractive apt-get -q -o APT::Update::Error-Mode=any update >&2 ||
-		die "the package mirror cannot be reached or a list is broken (see above)"
-	# shellcheck disable=SC2086
-	DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing >&2 ||
-		die "apt-get could not install: $missing"
+	apt-get -qq -o APT::Update::Error-Mode=any update >&2 ||
+		say "the lists of packages are not complete; trying all the same"
+	apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $missing >&2 ||
+		die "apt-get could not install $missing(see above);" \
+			"once the mirror is in reach, run this again"
 }
 
-# Not Debian: nothing can be installed, but what the libraries say is still checked.
-need_tools() {
-	local p bad=
+# Not Debian: nothing is installed, but a clear word beats a compiler's error.
+check_elsewhere() {
+	local lib bad=
 
-	for p in $PKGS "libbpf >= $LIBBPF_MIN"; do
-		pkg-config --exists "$p" 2>/dev/null || bad+=" '$p'"
+	for lib in $LIBS "libbpf >= $LIBBPF_MIN"; do
+		pkg-config --exists "$lib" 2>/dev/null || bad+=" '$lib'"
 	done
-	[ -z "$bad" ] || die "not a Debian system; pkg-config does not find$bad. The Debian names" \
-		"of what is needed:" $1
+	[ -z "$bad" ] || die "this is not Debian, and pkg-config does not find$bad." \
+		"Debian's names of what is needed:" "$(printf '%s ' $1)"
 }
 
-# --- packages of other suites, unpacked under $DEPS ------------------------------------
+# --- packages of other suites, unpacked under $DEPS --------------------------------------
 
-# The private apt state: all of the system's configuration except where things are kept,
-# what is subscribed to, and hooks that would run on the system's own cache.
-apt_private() {
-	APT_CONFIG=$DEPS/apt/apt.conf "$@"
+# private PACKAGE SUITE NAME: $DEPS/NAME becomes the unpacked package
+private() {
+	local pkg=$1 suite=$2 name=$3 new=$DEPS/.new
+
+	[ -e "$DEPS/$name/.complete" ] && return 0
+	apt_subscribe "$suite"
+	[ -n "$(find "$apt/updated" -mtime -1 2>/dev/null)" ] || apt_update
+	if ! fetch "$pkg" "$suite" "$new"; then
+		say "trying again with fresh lists"	# the mirror may have moved on
+		apt_update
+		fetch "$pkg" "$suite" "$new" || die "could not fetch $pkg of $suite (see above)"
+	fi
+	touch "$new/.complete"
+	rm -rf "${DEPS:?}/$name"
+	mkdir -p "$(dirname "$DEPS/$name")"
+	mv "$new" "$DEPS/$name"
 }
 
-apt_prepare() {
-	local apt=$DEPS/apt key= mirror= uri release origin label component entry f suites s
+# An apt state for one suite: the system's configuration except where things are kept, what
+# is subscribed to, and the hooks that would work on the system's own files.
+apt_subscribe() {
+	local suite=$1 line f
 
-	mkdir -p "$apt"/{conf.d,lists/partial,cache,none} "$DEPS"/debs/partial
+	apt=$DEPS/apt/$suite
+	mkdir -p "$apt"/{conf.d,lists/partial,cache,none} "$DEPS/debs/partial"
+	find_mirror
 	find "$apt/conf.d" -mindepth 1 -delete
 	for f in /etc/apt/apt.conf.d/*; do
-		[ -f "$f" ] && ln -s "$f" "$apt/conf.d/"
+		[ ! -f "$f" ] || ln -s "$f" "$apt/conf.d/"
 	done
-	cat >"$apt/apt.conf" <<-END
-		Dir::Etc::Parts "$apt/conf.d";
-	END
 	cat >"$apt/conf.d/zz-private" <<-END
 		#clear APT::Update::Post-Invoke;
 		#clear APT::Update::Post-Invoke-Success;
-		#clear DPkg::Post-Invoke;
-		#clear DPkg::Pre-Install-Pkgs;
-		APT::Sandbox::User "$(id -un)";
+		APT::Default-Release "$suite";
 		APT::Install-Recommends "false";
+		APT::Sandbox::User "";
 		APT::Update::Error-Mode "any";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
@@ -119,97 +131,142 @@ apt_prepare() {
 		Dir::Etc::Preferences "$apt/none/preferences";
 		Dir::Etc::PreferencesParts "$apt/none";
 	END
+	echo "Dir::Etc::Parts \"$apt/conf.d\";" >"$apt/apt.conf"
+	for line in "$suite" ${suite%-*}; do
+		echo "deb ${mirror_key:+[signed-by=$mirror_key] }$mirror $line main"
+	done | sort -u >"$apt/sources.new"
+	if ! cmp -s "$apt/sources.new" "$apt/sources.list"; then
+		mv "$apt/sources.new" "$apt/sources.list"
+		rm -f "$apt/updated"
+	fi
+}
 
-	# The mirror of Debian proper that the system uses, and the key file it names for it.
+# The mirror of Debian proper that the system uses, and the key file it names for it.
+find_mirror() {
+	local uri release origin label component entry
+
+	[ -z "${mirror:-}" ] || return 0
+	mirror='' mirror_key=''
+	# shellcheck disable=SC2016
 	while IFS='|' read -r uri release origin label component entry; do
-		[ "$component" = main ] || continue
-		case $release in *-security | */*) continue ;; esac
-		case $origin in
-		Debian) [ "$label" = Debian ] || continue ;;
-		*) [[ $uri = */debian/ ]] || continue ;;	# no lists yet: not known
+		case $component:$release in
+		main:*-security | main:*/*) continue ;;
+		main:*) ;;
+		*) continue ;;
+		esac
+		case $origin:$label in
+		Debian:Debian) ;;
+		'$('*) [[ $uri = */debian/ ]] || continue ;; # not known: no lists fetched yet
+		*) continue ;;
 		esac
 		mirror=$uri
-		break
-	done < <(apt-get indextargets --format \
-		'$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(SOURCESENTRY)' \
-		'Identifier: Packages' 2>/dev/null)
-	[ -n "$mirror" ] || die "no mirror of the Debian archive in the system's apt sources"
-	f=${entry%:*}
-	[ -f "$f" ] && key=$(sed -n 's/^Signed-By:[[:space:]]*\(\/[^[:space:]]*\).*/\1/Ip;
-		s/^deb .*\[.*signed-by=\([^] ]*\).*/\1/p' "$f" | head -n 1)
-	suites=$(awk -v c="$col" '/^[a-z]/ && $c != "system" { print $c; sub(/-.*/, "", $c); print $c }' \
-		packages.txt | sort -u)
-	for s in $suites; do
-		echo "deb ${key:+[signed-by=$key] }$mirror $s main"
-	done >"$apt/sources.list.new"
-	if ! cmp -s "$apt/sources.list.new" "$apt/sources.list"; then
-		rm -f "$apt/updated"
-		mv "$apt/sources.list.new" "$apt/sources.list"
-	fi
-}
-
-# Package lists are fetched once a day at most, and only when something is to be fetched.
-apt_update() {
-	if [ "${1:-}" != now ] && [ -n "$(find "$DEPS/apt/updated" -mtime -1 2>/dev/null)" ]; then
+		mirror_key=$(sed -n 's/^Signed-By:[[:space:]]*\(\/[^[:space:]]*\).*/\1/Ip
+			s/^deb .*\[.*signed-by=\(\/[^] ]*\).*/\1/p' "${entry%:*}" 2>/dev/null | head -n 1)
 		return 0
-	fi
-	say "fetching package lists"
-	apt_private apt-get -qq update >&2 ||
-		die "the package mirror cannot be reached or a list is broken (see above)." \
-			"What is needed is fetched once: run this again when there is a network"
-	touch "$DEPS/apt/updated"
+	done < <(apt-get indextargets 'Identifier: Packages' --format \
+		'$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(SOURCESENTRY)' 2>/dev/null)
+	die "apt's sources name no mirror of the Debian archive (apt-get indextargets)"
 }
 
-# private PACKAGE SUITE NAME: $DEPS/NAME holds the unpacked package
-private() {
-	local pkg=$1 suite=$2 name=$3 try
+with_apt() { APT_CONFIG=$apt/apt.conf "$@"; }
 
-	[ -e "$DEPS/$name/.complete" ] && return 0
-	apt_prepare
-	for try in cached now; do
-		apt_update $try
-		rm -rf "$DEPS/.new"
-		mkdir -p "$DEPS/.new"
-		fetch "$pkg" "$suite" "$DEPS/.new" && break
-		[ $try = cached ] || die "could not fetch $pkg of $suite"
-		say "trying again with fresh package lists"
-	done
-	touch "$DEPS/.new/.complete"
-	rm -rf "${DEPS:?}/$name"
-	mkdir -p "$(dirname "$DEPS/$name")"
-	mv "$DEPS/.new" "$DEPS/$name"
+apt_update() {
+	say "fetching the lists of $(basename "$apt")"
+	with_apt apt-get -qq update >&2 ||
+		die "the package mirror is out of reach, or a list is broken (see above)." \
+			"Run this again when it is back; what was fetched is kept"
+	touch "$apt/updated"
 }
 
+# fetch PACKAGE SUITE FOLDER: download, and unpack what is used of it.  (Called where the
+# shell ignores `set -e`: every step says what its failure means.)
 fetch() {
-	local pkg=$1 suite=$2 dest=$3
+	local pkg=$1 suite=$2 dest=$3 list
 
 	say "fetching $pkg ($suite)"
-	unpack "$suite" "$dest" "$pkg"
+	rm -rf "$dest" && mkdir -p "$dest" || return 1
+	case $pkg in
+	qemu-*) # and the libraries that this machine lacks
+		list=$(with_apt apt-get -s install "$pkg" |
+			sed -n 's/^Inst \([^ ]*\) \(\[[^]]*\] \)\?(\([^ ]*\) .*/\1=\3/p') &&
+			unpack "$dest" $list && use_qemu "$dest"
+		;;
+	linux-image-*)
+		list=$(kernel_packages "$pkg") && unpack "$dest" $list && use_kernel "$dest"
+		;;
+	*)
+		unpack "$dest" "$pkg"
+		;;
+	esac
 }
 
-# unpack SUITE DEST PACKAGE...
+# unpack FOLDER PACKAGE[=VERSION]...
 unpack() {
-	local suite=$1 dest=$2 debs d
-	shift 2
+	local dest=$1 deb
+	shift
 
-	debs=$(cd "$DEPS/debs" && apt_private apt-get -q -t "$suite" --print-uris download "$@" |
-		awk '/^\047/ { print $2 }') || return 1
-	(cd "$DEPS/debs" && apt_private apt-get -qq -t "$suite" download "$@" >&2) || return 1
-	for d in $debs; do
-		dpkg-deb -x "$DEPS/debs/$d" "$dest" || return 1
+	[ $# -gt 0 ] || return 1
+	(cd "$DEPS/debs" && with_apt apt-get -qq download "$@" >&2) || return 1
+	for deb in $(with_apt apt-get -q --print-uris download "$@" | awk '/^\047/ { print $2 }'); do
+		dpkg-deb -x "$DEPS/debs/$deb" "$dest" || return 1
 	done
 }
 
-# --- purposes --------------------------------------------------------------------------
+# kernel_packages PACKAGE: what a linux-image package stands for; newer suites split it
+kernel_packages() {
+	local todo=$1 all=
+
+	while [ -n "$todo" ]; do
+		todo=$(with_apt apt-cache show --no-all-versions $todo | sed -n 's/^Depends: //p' |
+			grep -o 'linux-[a-z]*-[0-9][^ ,]*-amd64' | sort -u) || :
+		all+=" $todo"
+	done
+	printf '%s\n' $all | sort -u | grep .
+}
+
+use_kernel() {
+	local dest=$1 dir
+
+	for dir in "$dest"/usr/lib/modules "$dest"/lib/modules; do
+		[ ! -d "$dir" ] || mv "$dir" "$dest/modules" || return 1
+	done
+	ls "$dest/modules" >"$dest/release" || return 1
+	mv "$dest"/boot/vmlinuz-* "$dest/vmlinuz" 2>/dev/null ||
+		mv "$dest"/modules/*/vmlinuz "$dest/vmlinuz" || return 1
+	mv "$dest"/boot/config-* "$dest/config" 2>/dev/null ||
+		mv "$dest"/modules/*/config "$dest/config" || return 1
+	rm -rf "${dest:?}"/{boot,etc,usr,lib}
+}
+
+# A command that finds its libraries, modules and firmware in its own folder.
+use_qemu() {
+	cat >"$1/run" <<-'END' && chmod +x "$1/run" && "$1/run" --version >&2
+		#!/bin/sh
+		d=$(dirname "$(readlink -f "$0")")
+		l=lib/x86_64-linux-gnu
+		LD_LIBRARY_PATH=$d/usr/$l:$d/$l QEMU_MODULE_DIR=$d/usr/$l/qemu exec \
+			"$d/usr/bin/qemu-system-x86_64" -L "$d/usr/share/seabios" \
+			-L "$d/usr/lib/ipxe/qemu" -L "$d/usr/share/qemu" "$@"
+	END
+}
+
+private_all() {
+	local rows row pkg suite name
+
+	mapfile -t rows < <(table "$1")
+	for row in "${rows[@]}"; do
+		read -r pkg suite name <<<"$row"
+		[ "$suite" = system ] || private "$pkg" "$suite" "$name"
+	done
+}
+
+# --- purposes ------------------------------------------------------------------------------
 
 need_build() {
 	local libs cflags arch triplet headers bpf
 
 	need_system build
-	while read -r pkg suite as; do
-		[ "$suite" = system ] || private "$pkg" "$suite" "$as"
-	done < <(table build)
-
+	private_all build
 	triplet=$(gcc -print-multiarch)
 	if [ -e "$DEPS/libbpf-dev/.complete" ]; then
 		headers=$DEPS/libbpf-dev/usr/include
@@ -219,15 +276,14 @@ need_build() {
 		headers=$(pkg-config --variable=includedir libbpf)
 		bpf=$(pkg-config --variable=libdir libbpf)/libbpf.a
 	fi
-	[ -e "$bpf" ] || die "no $bpf: libbpf is linked statically"
-	# shellcheck disable=SC2086
-	libs=$(pkg-config --libs $PKGS) cflags=$(pkg-config --cflags $PKGS)
+	[ -e "$bpf" ] || die "$bpf is missing; libbpf is linked statically"
+	libs=$(pkg-config --libs $LIBS)
+	cflags=$(pkg-config --cflags $LIBS)
 	case $(uname -m) in
 	x86_64) arch=x86 ;;
 	aarch64) arch=arm64 ;;
 	*) die "no support for $(uname -m) yet" ;;
 	esac
-	mkdir -p "$DEPS"
 	cat >"$DEPS/build.mk.new" <<-END
 		# Written by setup.sh: what this machine offers.
 		DEPS_CFLAGS := -isystem $headers $cflags
@@ -238,14 +294,25 @@ need_build() {
 	mv "$DEPS/build.mk.new" "$DEPS/build.mk"
 }
 
-need_test() { need_system test; }
-need_guests() { need_system guests; }
-need_bench() { need_system bench; }
+need_test() {
+	need_system test
+}
+
+need_guests() {
+	[ "$(uname -m)" = x86_64 ] || die "guests are for x86_64 only, so far"
+	need_system guests
+	private_all guests
+}
+
+need_bench() {
+	need_system bench
+	private_all bench
+}
 
 detect_release
 mkdir -p "$DEPS"
 exec 9>"$DEPS/.lock"
-flock 9			# two runs that share $DEPS take turns
+flock 9 # two runs that share $DEPS take turns
 [ $# -gt 0 ] || set -- build
 for purpose in "$@"; do
 	case $purpose in
