@@ -224,18 +224,22 @@ kernel_packages() {
 	printf '%s\n' $all | sort -u | grep .
 }
 
+# vmlinuz, config, release and lib/modules, whatever the package's own layout
 use_kernel() {
-	local dest=$1 dir
+	local dest=$1 new=$1.kernel dir
 
+	rm -rf "$new" && mkdir -p "$new/lib" || return 1
 	for dir in "$dest"/usr/lib/modules "$dest"/lib/modules; do
-		[ ! -d "$dir" ] || mv "$dir" "$dest/modules" || return 1
+		[ ! -d "$dir" ] || mv "$dir" "$new/lib/" || return 1
 	done
-	ls "$dest/modules" >"$dest/release" || return 1
-	mv "$dest"/boot/vmlinuz-* "$dest/vmlinuz" 2>/dev/null ||
-		mv "$dest"/modules/*/vmlinuz "$dest/vmlinuz" || return 1
-	mv "$dest"/boot/config-* "$dest/config" 2>/dev/null ||
-		mv "$dest"/modules/*/config "$dest/config" || return 1
-	rm -rf "${dest:?}"/{boot,etc,usr,lib}
+	ln -s . "$new/usr"
+	ls "$new/lib/modules" >"$new/release" || return 1
+	mv "$dest"/boot/vmlinuz-* "$new/vmlinuz" 2>/dev/null ||
+		mv "$new"/lib/modules/*/vmlinuz "$new/vmlinuz" || return 1
+	mv "$dest"/boot/config-* "$new/config" 2>/dev/null ||
+		mv "$new"/lib/modules/*/config "$new/config" || return 1
+	PATH=$PATH:/sbin:/usr/sbin depmod -b "$new" "$(cat "$new/release")" || return 1
+	rm -rf "$dest" && mv "$new" "$dest"
 }
 
 # A command that finds its libraries, modules and firmware in its own folder.
