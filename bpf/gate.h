@@ -26,20 +26,40 @@
 
 #ifdef __bpf__
 typedef unsigned long long gate_u64;
+typedef unsigned int gate_u32;
 typedef unsigned char gate_u8;
 #else
+#include <stdbool.h>
 #include <stdint.h>
 typedef uint64_t gate_u64;
+typedef uint32_t gate_u32;
 typedef uint8_t gate_u8;
 #endif
 
-#define GATE_MAGIC    0x31657461676668ULL /* "hfgate1": changes when the layout does */
+#define GATE_MAGIC    0x32657461676668ULL /* "hfgate2": changes when the layout does */
 #define GATE_VERSIONS 8			  /* indexes 0..7, 0 is always empty */
 #define GATE_CC_BYTES 16		  /* TCP_CA_NAME_MAX */
+
+/* What the gate does not switch by itself and engine_settle() must know of a version. */
+#define GATE_OVERLAP	  0x01U /* has sleepable programs */
+#define GATE_CC		  0x02U /* is a congestion control */
+#define GATE_CC_DEFAULT	  0x04U /* wants to be the default one */
+#define GATE_CC_OWN	  0x08U /* each socket stays with the version that initialised it */
+#define GATE_CC_CONTROL	  0x10U /* has cong_control */
+#define GATE_CC_MIN_TSO	  0x20U /* has min_tso_segs */
+#define GATE_CC_SNDBUF	  0x40U /* has sndbuf_expand */
+#define GATE_CC_NEEDS_ECN 0x80U /* .flags has TCP_CONG_NEEDS_ECN */
+
+/* Versions that differ in one of these or in cc_name need a registration of their own. */
+#define GATE_CC_SHAPE \
+	(GATE_CC_OWN | GATE_CC_CONTROL | GATE_CC_MIN_TSO | GATE_CC_SNDBUF | GATE_CC_NEEDS_ECN)
 
 struct gate_version {
 	gate_u64 serial;    /* 0: this index is free */
 	gate_u8 digest[32]; /* SHA-256 of the object that was loaded */
+	gate_u32 flags;	    /* GATE_... above */
+	gate_u32 reserved;
+	char cc_name[GATE_CC_BYTES];
 };
 
 struct gate_value {
@@ -67,15 +87,29 @@ uint32_t gate_live(const struct gate *g, uint64_t now_ns);
 struct gate_version gate_version(const struct gate *g, uint32_t index);
 /* 0 when no index holds this serial. */
 uint32_t gate_index_of(const struct gate *g, uint64_t serial);
-/* Lowest index that is neither committed, on trial, nor in keep; prefers empty ones. */
+/*
+ * Lowest index that is neither committed, on trial, nor in keep (bit i: index i); prefers
+ * empty ones. 0 when there is none.
+ */
 uint32_t gate_pick_index(const struct gate *g, uint32_t keep);
 
-/* Deadline first, then the word: no call ever sees the trial without its lease. */
+/*
+ * Deadline first, then the word: no call ever sees the trial without its lease. An earlier
+ * trial is ended before, so that the new deadline does not revive it.
+ */
 void gate_begin_trial(struct gate *g, uint32_t index, uint64_t deadline_ns);
 /* -ETIME when now is past deadline minus margin: an ended trial is never revived. */
 int gate_renew(struct gate *g, uint64_t now_ns, uint64_t margin_ns, uint64_t deadline_ns);
 /* Commit, rollback and switching off are this one store. */
 void gate_commit(struct gate *g, uint32_t index);
+
+/* For the engine's worker: makes the gate, or opens the one that is there. */
+int gate_make(const char *bpffs, const char *name, struct gate **ret_gate);
+int gate_fd(const struct gate *g); /* borrowed */
+/* The serial is stored last: an index that has one is complete. NULL frees the index. */
+void gate_set_version(struct gate *g, uint32_t index, const struct gate_version *v);
+void gate_cc_previous(const struct gate *g, char ret_cc[GATE_CC_BYTES]);
+void gate_set_cc_previous(struct gate *g, const char *cc);
 
 DEFINE_AUTO(struct gate, gate_free)
 #endif

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "bpf/pin.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <bpf/bpf.h>
+
+int pin_path(char ret_path[PATH_MAX], const char *part, ...)
+{
+	size_t len = 0;
+	va_list ap;
+	int n = 0;
+
+	va_start(ap, part);
+	for (; part; part = va_arg(ap, const char *)) {
+		n = snprintf(ret_path + len, PATH_MAX - len, "%s%s", len ? "/" : "", part);
+		if (n < 0 || (size_t)n >= PATH_MAX - len)
+			break;
+		len += n;
+	}
+	va_end(ap);
+	return part ? -ENAMETOOLONG : 0;
+}
+
+int pin_kind_of(int fd, enum pin_kind *ret_kind)
+{
+	static const char *const kinds[] = {
+		[PIN_MAP] = "bpf-map",
+		[PIN_PROGRAM] = "bpf-prog",
+		[PIN_LINK] = "bpf_link",
+	};
+	char path[32], target[64];
+	ssize_t n;
+
+	/* The only question about the kind of a bpf file that needs no capability. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (strstr(target, kinds[i])) {
+			*ret_kind = i;
+			return 0;
+		}
+	return -EUCLEAN;
+}
+
+int pin_open(enum pin_kind kind, const char *path, int *ret_fd)
+{
+	AUTO_CLOSE int fd = -1;
+	enum pin_kind is;
+	int r;
+
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	r = pin_kind_of(fd, &is);
+	if (r < 0)
+		return r;
+	if (is != kind)
+		return -EUCLEAN;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int pin_replace(int fd, const char *path)
+{
+	if (bpf_obj_pin(fd, path) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (unlink(path) < 0)
+		return -errno;
+	return bpf_obj_pin(fd, path) < 0 ? -errno : 0;
+}
+
+int pin_remove(const char *path)
+{
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int pin_remove_folder(const char *path)
+{
+	AUTO_NAMES char **names = NULL;
+	char child[PATH_MAX];
+	int r;
+
+	r = pin_names(path, &names);
+	if (r < 0)
+		return r;
+	for (char **n = names; *n; n++) {
+		r = pin_path(child, path, *n, NULL);
+		if (r < 0)
+			return r;
+		if (unlink(child) == 0 || errno == ENOENT)
+			continue;
+		if (errno != EISDIR && errno != EPERM)
+			return -errno;
+		r = pin_remove_folder(child);
+		if (r < 0)
+			return r;
+	}
+	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int pin_make_folder(const char *path)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (lstat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int on_bpffs(const char *path)
+{
+	struct statfs fs;
+
+	if (statfs(path, &fs) < 0)
+		return -errno;
+	return (uint32_t)fs.f_type == BPF_FS_MAGIC ? 0 : -EMEDIUMTYPE;
+}
+
+int pin_check_root(const char *bpffs)
+{
+	char parent[PATH_MAX];
+	struct stat st;
+	char *slash;
+	int r;
+
+	r = on_bpffs(bpffs);
+	if (r == -ENOENT) {
+		r = pin_path(parent, bpffs, NULL);
+		if (r < 0)
+			return r;
+		slash = strrchr(parent, '/');
+		if (!slash || slash == parent)
+			return -EMEDIUMTYPE;
+		*slash = 0;
+		r = on_bpffs(parent);
+		if (r < 0)
+			return r == -ENOENT ? -EMEDIUMTYPE : r;
+		r = pin_make_folder(bpffs);
+	}
+	if (r < 0)
+		return r;
+	/* Who may write here may make us believe anything. */
+	if (lstat(bpffs, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	return st.st_uid == geteuid() && !(st.st_mode & 022) ? 0 : -EPERM;
+}
+
+void pin_names_free(char **names)
+{
+	for (char **n = names; *n; n++)
+		free(*n);
+	free(names);
+}
+
+int pin_names(const char *path, char ***ret_names)
+{
+	struct dirent **list = NULL;
+	char **names;
+	int out = 0;
+	int n;
+
+	n = scandir(path, &list, NULL, alphasort);
+	if (n < 0 && errno != ENOENT)
+		return -errno;
+	if (n < 0)
+		n = 0;
+	names = calloc(n + 1, sizeof(*names));
+	for (int i = 0; i < n; i++) {
+		if (names && strcmp(list[i]->d_name, ".") && strcmp(list[i]->d_name, ".."))
+			names[out++] = strdup(list[i]->d_name);
+		free(list[i]);
+	}
+	free(list);
+	if (!names)
+		return -ENOMEM;
+	/* A name lost to a failed strdup() would be a pin forgotten. */
+	for (int i = 0; i < out; i++)
+		if (!names[i]) {
+			for (; i < out; i++)
+				free(names[i]);
+			pin_names_free(names);
+			return -ENOMEM;
+		}
+	*ret_names = names;
+	return 0;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * bpf/pin.h -- names in bpffs: making, opening and removing the folders and pins
+ * under <bpffs>/<name>/. A pin is never trusted by its name: opening one says which
+ * kind of object is wanted and checks what is there.
+ *
+ * Context    any; does not block, except that the last reference to a link may go with
+ *            a removed pin (10 to 500 ms).
+ * Errors     -ENOENT no such pin; -EUCLEAN it is another kind of object;
+ *            -ENAMETOOLONG; -EMEDIUMTYPE not on a bpffs; other -errno.
+ */
+#pragma once
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/cleanup.h"
+
+enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK };
+
+/* Joins the parts with '/'; ends with NULL. */
+int pin_path(char ret_path[PATH_MAX], const char *part, ...) __attribute__((sentinel));
+
+int pin_open(enum pin_kind kind, const char *path, int *ret_fd);
+/* What kind of object an open file of the bpf system call is; -EUCLEAN for any other file. */
+int pin_kind_of(int fd, enum pin_kind *ret_kind);
+/* Pins fd; what a killed worker left under that name is removed first. */
+int pin_replace(int fd, const char *path);
+/* Removing what is not there is no error. */
+int pin_remove(const char *path);
+int pin_remove_folder(const char *path); /* with all that is in it */
+int pin_make_folder(const char *path);	 /* 0700; one that is there is fine */
+
+/* <bpffs> itself: on a bpffs, ours, nobody else may write to it. Made when missing. */
+int pin_check_root(const char *bpffs);
+
+/*
+ * The names in a folder, sorted, without "." and "..". NULL-terminated; free with
+ * pin_names_free(). A folder that is not there has none.
+ */
+int pin_names(const char *path, char ***ret_names);
+void pin_names_free(char **names);
+
+static inline void pin_names_freep(char ***names)
+{
+	if (*names)
+		pin_names_free(*names);
+}
+#define AUTO_NAMES AUTO(pin_names_freep)

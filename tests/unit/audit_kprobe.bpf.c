@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+SEC("fentry/security_task_getpgid")
+int enter(void *ctx)
+{
+	return 0;
+}
+
+SEC("kprobe/security_task_getpgid")
+int probe(void *ctx)
+{
+	return 0;
+}
