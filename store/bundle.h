@@ -30,7 +30,10 @@ struct bundle {
 	struct manifest *manifest;
 	const uint8_t *object; /* into the caller's buffer */
 	size_t object_len;
-	uint8_t digest[32]; /* SHA-256 of the whole bundle: the identity of a version */
+	uint8_t digest[32]; /* SHA-256 of the whole bundle, as sha256sum prints it */
+	/* Of the signed manifest, which pins the object: the same for every set of signatures.
+	 */
+	uint8_t manifest_sha256[32];
 };
 
 int bundle_open(const void *buf, size_t len, const struct trust *trust,
@@ -40,8 +43,7 @@ int bundle_open_unverified(const void *buf, size_t len, struct bundle **ret_bund
 			   struct fail *reterr_fail);
 struct bundle *bundle_free(struct bundle *b);
 
-/* Signs manifest_text (must parse, and match object in size and digest) and writes the bundle.
- */
+/* Signs manifest_text (must parse, and match object in size and digest): the bundle's bytes. */
 int bundle_build(const void *manifest_text, size_t manifest_len, const void *object,
 		 size_t object_len, struct key *const *keys, size_t n_keys, uint8_t **ret_buf,
 		 size_t *ret_len, struct fail *reterr_fail);

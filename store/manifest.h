@@ -2,13 +2,41 @@
 /*
  * store/manifest.h -- everything a signer says about one version of a hot-fix.
  *
- * Payload (DSSE_TYPE_MANIFEST), "format":1. Fields: name, serial, label, title, description,
- * cves[], severity (low|medium|high|critical), created, expires (of the first attach),
- * object{sha256,size}, hooks[{type,target,program,sleepable,cc_name}],
- * kernels{ranges:[{from,below}],arch[],fixed_in[]}, requires[], conflicts[],
- * trial{default_s,min_s,max_s,min_calls}, health{...}, impact, accept{preemption_leak},
- * struct_ops{state:"compatible"|"own",default:bool}, critical (apply before the network).
- * README "Manifest" lists every field with type, bounds and default.
+ * Payload of DSSE_TYPE_MANIFEST: one JSON object of at most MANIFEST_BYTES_MAX. A field that
+ * is not in this table is refused, so is a value outside its bounds; * marks what must be
+ *there.
+ *
+ *	format		* 1
+ *	name		* lower-case letters, digits, '-'; 1 to 64 bytes; starts with no '-'
+ *	serial		* 1 to 2^53-1; grows with each version
+ *	label		  what people call the version; text, 64 bytes; ""
+ *	title		  one line; text, 200 bytes; the name
+ *	description	  text with line breaks, 8192 bytes; ""
+ *	cves		  up to 64 of CVE-YYYY-NNNN...; none
+ *	severity	  low | medium | high | critical; medium
+ *	created		  RFC 3339 time, UTC ("2026-05-04T10:11:12Z"); unknown
+ *	expires		  time after which it is not attached for the first time on a host;
+ *never object		* {"sha256": 64 hex digits, "size": 1 to 16 MiB} hooks		* 1 to
+ *64 of: type		  * fentry | fexit | fmod_ret | lsm | struct_ops target	  * kernel
+ *function, LSM hook without "bpf_lsm_", or "tcp_congestion_ops"
+ *	  program	  * C function in the object (struct_ops: the ops variable); once each
+ *	  sleepable	    bool; false; not for struct_ops
+ *	  cc_name	    struct_ops only, and needed there: the algorithm's name, 1 to 15
+ *bytes kernels		  where it may run; everywhere: ranges	    up to 64 of {"from":release,
+ *"below":release}, either may be absent; any fits arch		    up to 8 of what uname -m
+ *says fixed_in	    up to 64 releases whose own code has the fix: "6.12.31" speaks for the later
+ *releases of 6.12, "6.15" for it and all that follow requires	  up to 64 names of hot-fixes
+ *that must be live conflicts	  up to 64 names that must not be trial {"default_s":60,
+ *"min_s":5, "max_s":86400, "min_calls":0}; seconds of 1 to 604800, min <= default <= max; calls
+ *that a trial must have seen to count
+ *	health		  see MANIFEST_CHECKS; {} judges by every signal with its default limit
+ *	impact		  what users may notice; text with line breaks, 1024 bytes; ""
+ *	accept		  {"preemption_leak":bool}: may run as fmod_ret where calls can slip by;
+ *false struct_ops	  only with such a hook: {"state":"compatible"|"own" (compatible): what
+ *sockets do on a switch, "default":bool (false): becomes the host's default} critical	  bool:
+ *applied at boot before the network; false
+ *
+ * Text is UTF-8 without control characters, line separators and marks that reorder a line.
  *
  * Errors     FAIL_BAD_FORMAT naming the field.
  * Ownership  strings and arrays belong to the manifest.
@@ -24,8 +52,46 @@
 #include "lib/fail.h"
 #include "lib/hook.h"
 
-#define MANIFEST_BYTES_MAX (256U << 10)
-#define MANIFEST_LIST_MAX  64
+#define MANIFEST_BYTES_MAX	 (256U << 10)
+#define MANIFEST_LIST_MAX	 64
+#define MANIFEST_SERIAL_MAX	 9007199254740991ULL /* 2^53 - 1: exact in every JSON reader */
+
+#define MANIFEST_TRIAL_DEFAULT_S 60
+#define MANIFEST_TRIAL_MIN_S	 5
+#define MANIFEST_TRIAL_MAX_S	 86400
+#define MANIFEST_TRIAL_LIMIT_S	 604800
+
+/*
+ * health: {"off":[check...], "limits":{check:number...}, "probes":[probe...]}
+ *
+ * off (each once) are not judged; limits replace a check's own, finite and >= 0 (counts since
+ * the trial began, shares in percent). The checks, X(name, what its limit bounds):
+ */
+#define MANIFEST_CHECKS(X)                                                   \
+	X(oops, "new kernel oopses")                                         \
+	X(warn, "new kernel warnings")                                       \
+	X(taint, "new taint bits")                                           \
+	X(kmsg, "kernel messages of trouble: BUG, lockup, stall, hung task") \
+	X(lease, "leases that ran out")                                      \
+	X(loop_stall_ms, "longest stall of the daemon's loop")               \
+	X(recursion_misses, "calls skipped by the kernel's recursion guard") \
+	X(ns_per_call, "mean ns a call spends in the hot-fix")               \
+	X(cpu_percent, "share of all CPUs' time")                            \
+	X(denials_per_s, "denials that the hot-fix itself counts")           \
+	X(psi_cpu, "PSI cpu some avg10")                                     \
+	X(psi_io, "PSI io full avg10")                                       \
+	X(psi_memory, "PSI memory full avg10")                               \
+	X(tcp_retrans_percent, "TCP segments sent again")                    \
+	X(tcp_resets_per_s, "TCP connections reset")
+
+/*
+ * A probe (up to 16) asks the host: {"name" (as a hot-fix's, each once), "type",
+ * "timeout_s":1 to 60 (5), "every_s":1 to 3600 (10), "failures":1 to 100 (1; in a row)} and
+ *	exec	"command":[absolute path, arguments...] up to 32 of 1024 bytes, run
+ *unprivileged, "memory_mib":1 to 4096 (64), "output_bytes":0 to 65536 (4096) tcp
+ *"address":"host:port", 255 bytes unit	"unit":name of a systemd unit, 255 bytes
+ */
+#define MANIFEST_PROBES_MAX 16
 
 struct manifest_range { /* kernel releases "6.1" <= r < "6.13"; "" means open */
 	char from[32], below[32];
@@ -60,7 +126,10 @@ int manifest_parse(const void *payload, size_t len, struct manifest **ret_manife
 struct manifest *manifest_free(struct manifest *m);
 /* Compares "6.12.107" style releases by their leading numbers, ignoring "-cloud-amd64". */
 int manifest_release_cmp(const char *a, const char *b);
-/* 0, or FAIL_INCOMPATIBLE with the reason: arch, range, or fixed_in (retired here). */
+/*
+ * 0, or FAIL_INCOMPATIBLE with the reason: arch, range, or fixed_in (retired here). release is
+ * the upstream one: on Debian 12 uname -r says only "6.1.0-40", the truth is in uname -v.
+ */
 int manifest_fits_kernel(const struct manifest *m, const char *release, const char *machine,
 			 struct fail *reterr_fail);
 
