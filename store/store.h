@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * store/store.h -- one host's durable state: trust, bundles, what should run,
- * every change with its intent and outcome, and the audit chain. The only file
- * that speaks SQL.
+ * every change with its intent and outcome, and the audit chain. The only owner
+ * of the database (store.c, store_change.c, store_audit.c over sql.c).
  *
  * Context    loop thread; a commit fsyncs (see bench). SQLite, WAL, synchronous=FULL,
  *            STRICT tables, foreign keys; quick_check and application_id at open.
@@ -42,6 +42,8 @@ int store_commit(struct store *s);
 void store_rollback(struct store *s);
 
 /* ---- trust ---------------------------------------------------------------- */
+/* Roots are kept for ever, for the chain. -EEXIST, -EILSEQ as below; -ESTALE older than ours.
+ */
 int store_put_root(struct store *s, uint64_t version, const void *envelope, size_t len,
 		   uint64_t now_ms, uint32_t actor_uid);
 int store_get_root(struct store *s, uint8_t **ret_envelope,
@@ -53,7 +55,8 @@ struct store_version {
 	uint64_t serial;
 	char label[65];
 	char title[201];
-	uint8_t digest[32]; /* of the bundle */
+	uint8_t digest[32];	     /* of the bundle */
+	uint8_t manifest_sha256[32]; /* of the signed manifest: what a version is */
 	uint8_t object_sha256[32];
 	uint64_t bundle_bytes;
 	uint64_t imported_ms;
@@ -62,7 +65,10 @@ struct store_version {
 	char reason[256]; /* of the quarantine, else "" */
 };
 
-/* -EEXIST: this very bundle is stored already; -EILSEQ: another one under the same serial. */
+/*
+ * -EEXIST: this very bundle is stored already; -EILSEQ: another manifest under the same serial.
+ * The same manifest with other signatures takes the place of the bundle that is stored.
+ */
 int store_put_version(struct store *s, const struct store_version *v, const void *bundle,
 		      size_t len);
 int store_get_version(struct store *s, const char *name, uint64_t serial,
@@ -87,18 +93,28 @@ struct store_hotfix {
 };
 
 int store_get_hotfix(struct store *s, const char *name, struct store_hotfix *ret_hotfix);
-int store_put_hotfix(struct store *s, const struct store_hotfix *h); /* insert or update */
-int store_delete_hotfix(struct store *s,
-			const char *name); /* with its versions; history stays */
+/* Insert or update; high_water only ever rises. A new committed_serial is remembered. */
+int store_put_hotfix(struct store *s, const struct store_hotfix *h);
+/* With its versions; history, high-water mark and what was committed stay. */
+int store_delete_hotfix(struct store *s, const char *name);
+/* Also after removal; 0: nothing of that name was ever committed here. */
+int store_high_water(struct store *s, const char *name, uint64_t *ret_serial);
 int store_each_hotfix(struct store *s, int (*fn)(const struct store_hotfix *h, void *cookie),
 		      void *cookie);
-/* The serial committed before the one in force, from the history; -ENOENT. */
+/*
+ * Where a rollback from current goes: the serial that was in force before current took over,
+ * skipping what is no longer stored or quarantined; -ENOENT. Commits form a stack: a new
+ * serial is put on top, one that is in it is gone back to (after 1, 2, 3 and back to 2,
+ * the previous of 2 is 1).
+ */
 int store_previous_serial(struct store *s, const char *name, uint64_t current,
 			  uint64_t *ret_serial);
 /* Was this serial ever committed on this host. */
 int store_was_committed(struct store *s, const char *name, uint64_t serial, bool *ret_was);
 
 /* ---- changes: the intent is durable before the kernel is touched ----------- */
+#define STORE_LOG_BYTES_MAX (1U << 20)
+
 struct store_change {
 	uint64_t id;
 	char name[HOOK_NAME_MAX + 1];
@@ -112,12 +128,13 @@ struct store_change {
 	char outcome[24];     /* "" | done | trial | failed | rolled_back */
 	char code[32];	      /* fail_name() or reason code */
 	char detail[1024];    /* message for an operator */
-	char *log;	      /* verifier log or NULL; owned */
+	char *log;	      /* verifier log or NULL, its last STORE_LOG_BYTES_MAX; owned */
 	json_t *evidence;     /* or NULL; owned */
 };
 
 void store_change_clear(struct store_change *c);
 int store_begin_change(struct store *s, const struct store_change *c, uint64_t *ret_id);
+/* An outcome is final (-EEXIST), but "trial" may become another one. */
 int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,
 		     const char *code, const char *detail, const char *log_or_null,
 		     const json_t *evidence_or_null);
@@ -127,7 +144,7 @@ int store_each_change(struct store *s, const char *name, bool open_only, unsigne
 		      int (*fn)(const struct store_change *c, void *cookie), void *cookie);
 
 /* ---- audit: hash-chained, append-only ------------------------------------- */
-/* row hash = SHA-256(previous hash || canonical row bytes); see store.c for the encoding. */
+/* row hash = SHA-256(previous hash || row bytes); see store_audit.c for the encoding. */
 int store_audit(struct store *s, uint64_t now_ms, uint32_t actor_uid, const char *action,
 		const char *subject, const char *result, const json_t *detail_or_null);
 int store_audit_list(struct store *s, uint64_t after_seq, unsigned int limit,

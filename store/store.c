@@ -1,0 +1,623 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/bytes.h"
+#include "store/sql.h"
+#include "store/store_private.h"
+
+#define APPLICATION_ID 0x48664678 /* "HfFx" */
+#define NAME_CHECK     "CHECK(length(name) BETWEEN 1 AND 64 AND name NOT GLOB '*[^a-z0-9-]*')"
+
+/* Append only: a database of any age is brought up by running what it lacks, in order. */
+static const char *const migrations[] = {
+	/* 1 */
+	"CREATE TABLE root ("
+	"	version INTEGER PRIMARY KEY CHECK(version > 0),"
+	"	envelope BLOB NOT NULL,"
+	"	imported_ms INTEGER NOT NULL,"
+	"	actor_uid INTEGER NOT NULL) STRICT;"
+
+	"CREATE TABLE version ("
+	"	id INTEGER PRIMARY KEY,"
+	"	name TEXT NOT NULL " NAME_CHECK ","
+	"	serial INTEGER NOT NULL CHECK(serial > 0),"
+	"	label TEXT NOT NULL CHECK(length(CAST(label AS BLOB)) <= 64),"
+	"	title TEXT NOT NULL CHECK(length(CAST(title AS BLOB)) <= 200),"
+	"	digest BLOB NOT NULL CHECK(length(digest) = 32),"
+	"	manifest_sha256 BLOB NOT NULL CHECK(length(manifest_sha256) = 32),"
+	"	object_sha256 BLOB NOT NULL CHECK(length(object_sha256) = 32),"
+	"	bundle_bytes INTEGER NOT NULL CHECK(bundle_bytes > 0),"
+	"	imported_ms INTEGER NOT NULL,"
+	"	imported_uid INTEGER NOT NULL,"
+	"	quarantined INTEGER NOT NULL DEFAULT 0 CHECK(quarantined IN (0, 1)),"
+	"	reason TEXT NOT NULL DEFAULT '' CHECK(length(CAST(reason AS BLOB)) <= 255),"
+	"	UNIQUE(name, serial)) STRICT;"
+
+	/* Apart from its row: listing versions never touches the pages of bundles. */
+	"CREATE TABLE bundle ("
+	"	id INTEGER PRIMARY KEY REFERENCES version ON DELETE CASCADE,"
+	"	bytes BLOB NOT NULL) STRICT;"
+
+	"CREATE TABLE hotfix ("
+	"	name TEXT PRIMARY KEY " NAME_CHECK ","
+	"	committed_serial INTEGER NOT NULL CHECK(committed_serial >= 0),"
+	"	high_water INTEGER NOT NULL CHECK(high_water >= committed_serial),"
+	"	disabled INTEGER NOT NULL CHECK(disabled IN (0, 1)),"
+	"	removed INTEGER NOT NULL CHECK(removed IN (0, 1)),"
+	"	boot_id TEXT NOT NULL CHECK(length(boot_id) <= 36)) STRICT;"
+	"CREATE TRIGGER hotfix_high_water BEFORE UPDATE ON hotfix"
+	"	WHEN new.high_water < old.high_water"
+	"	BEGIN SELECT RAISE(ABORT, 'a high-water mark never falls'); END;"
+
+	/* Every commit; live: 1 while it is part of the way that led to the serial in force. */
+	"CREATE TABLE commit_log ("
+	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"	name TEXT NOT NULL " NAME_CHECK ","
+	"	serial INTEGER NOT NULL CHECK(serial > 0),"
+	"	live INTEGER NOT NULL CHECK(live IN (0, 1))) STRICT;"
+	"CREATE INDEX commit_log_name ON commit_log(name, id);"
+
+	"CREATE TABLE change ("
+	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"	name TEXT NOT NULL CHECK(length(name) <= 64 AND name NOT GLOB '*[^a-z0-9-]*'),"
+	"	verb TEXT NOT NULL CHECK(length(verb) BETWEEN 1 AND 15),"
+	"	serial INTEGER NOT NULL CHECK(serial >= 0),"
+	"	from_serial INTEGER NOT NULL CHECK(from_serial >= 0),"
+	"	boot_id TEXT NOT NULL CHECK(length(boot_id) <= 36),"
+	"	actor_uid INTEGER NOT NULL,"
+	"	started_ms INTEGER NOT NULL,"
+	"	finished_ms INTEGER NOT NULL DEFAULT 0,"
+	"	outcome TEXT NOT NULL DEFAULT ''"
+	"		CHECK(outcome IN ('', 'done', 'trial', 'failed', 'rolled_back')),"
+	"	code TEXT NOT NULL DEFAULT '' CHECK(length(CAST(code AS BLOB)) <= 31),"
+	"	detail TEXT NOT NULL DEFAULT '' CHECK(length(CAST(detail AS BLOB)) <= 1023),"
+	"	log TEXT,"
+	"	evidence TEXT,"
+	"	CHECK((outcome = '') = (finished_ms = 0))) STRICT;"
+	"CREATE INDEX change_name ON change(name, id);"
+	"CREATE INDEX change_open ON change(id) WHERE outcome = '';"
+
+	"CREATE TABLE audit ("
+	"	seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	"	at_ms INTEGER NOT NULL,"
+	"	actor_uid INTEGER NOT NULL,"
+	"	action TEXT NOT NULL,"
+	"	subject TEXT NOT NULL,"
+	"	result TEXT NOT NULL,"
+	"	detail TEXT,"
+	"	hash BLOB NOT NULL CHECK(length(hash) = 32)) STRICT;"
+	"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
+	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;"
+	"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit"
+	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;",
+};
+
+int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
+{
+	AUTO(store_freep) struct store *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = sql_open(path, APPLICATION_ID, migrations, ARRAY_SIZE(migrations), &s->q,
+		     reterr_fail);
+	if (r < 0)
+		return r;
+	*ret_store = take_ptr(s);
+	return 0;
+}
+
+struct store *store_free(struct store *s)
+{
+	if (s)
+		sql_free(s->q);
+	free(s);
+	return NULL;
+}
+
+int store_error(struct store *s, int r, struct fail *f)
+{
+	return sql_fail(s->q, r, f);
+}
+
+int store_begin(struct store *s)
+{
+	return sql_begin(s->q);
+}
+
+int store_commit(struct store *s)
+{
+	return sql_commit(s->q);
+}
+
+void store_rollback(struct store *s)
+{
+	sql_rollback(s->q);
+}
+
+int store_enter(struct store *s, bool *ret_mine)
+{
+	*ret_mine = !sql_in_transaction(s->q);
+	return *ret_mine ? sql_begin(s->q) : 0;
+}
+
+int store_leave(struct store *s, bool mine, int r)
+{
+	if (mine && r == 0)
+		return sql_commit(s->q);
+	if (mine)
+		sql_rollback(s->q);
+	return r;
+}
+
+int store_copy(char *out, size_t room, const char *text)
+{
+	if (strlen(text) >= room)
+		return -EUCLEAN;
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+/* One row or -ENOENT; the caller frees rows either way. */
+static int first(struct sql_rows *rows)
+{
+	int r = sql_next(rows);
+
+	return r > 0 ? 0 : r == 0 ? -ENOENT : r;
+}
+
+/* ---- trust ------------------------------------------------------------------ */
+
+static int compare_root(struct store *s, uint64_t version, const void *envelope, size_t len)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	const void *have;
+	size_t have_len;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT version, envelope FROM root ORDER BY version DESC LIMIT 1", "");
+	if (r == 0)
+		r = first(rows);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (version != sql_u64(rows, 0))
+		return version < sql_u64(rows, 0) ? -ESTALE : 0;
+	have = sql_blob(rows, 1, &have_len);
+	return have_len == len && memcmp(have, envelope, len) == 0 ? -EEXIST : -EILSEQ;
+}
+
+int store_put_root(struct store *s, uint64_t version, const void *envelope, size_t len,
+		   uint64_t now_ms, uint32_t actor_uid)
+{
+	bool mine;
+	int r;
+
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	r = compare_root(s, version, envelope, len);
+	if (r == 0)
+		r = sql_run(s->q,
+			    "INSERT INTO root(version, envelope, imported_ms, actor_uid)"
+			    " VALUES(?, ?, ?, ?)",
+			    "ubuu", version, envelope, len, now_ms, (uint64_t)actor_uid);
+	return store_leave(s, mine, r);
+}
+
+int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	const void *envelope;
+	uint8_t *copy;
+	size_t len;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT envelope FROM root ORDER BY version DESC LIMIT 1", "");
+	if (r == 0)
+		r = first(rows);
+	if (r < 0)
+		return r;
+	envelope = sql_blob(rows, 0, &len);
+	copy = malloc(len + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, envelope, len);
+	copy[len] = 0;
+	*ret_envelope = copy;
+	*ret_len = len;
+	return 0;
+}
+
+/* ---- versions --------------------------------------------------------------- */
+
+#define VERSION_COLUMNS                                                                     \
+	"name, serial, label, title, digest, manifest_sha256, object_sha256, bundle_bytes," \
+	" imported_ms, imported_uid, quarantined, reason, id"
+
+static int read_version(struct sql_rows *rows, struct store_version *v)
+{
+	int r;
+
+	memset(v, 0, sizeof(*v));
+	v->serial = sql_u64(rows, 1);
+	v->bundle_bytes = sql_u64(rows, 7);
+	v->imported_ms = sql_u64(rows, 8);
+	v->imported_uid = (uint32_t)sql_u64(rows, 9);
+	v->quarantined = sql_u64(rows, 10) != 0;
+	r = store_copy(v->name, sizeof(v->name), sql_text(rows, 0));
+	if (r == 0)
+		r = store_copy(v->label, sizeof(v->label), sql_text(rows, 2));
+	if (r == 0)
+		r = store_copy(v->title, sizeof(v->title), sql_text(rows, 3));
+	if (r == 0)
+		r = store_copy(v->reason, sizeof(v->reason), sql_text(rows, 11));
+	if (r == 0)
+		r = sql_blob_exact(rows, 4, v->digest, sizeof(v->digest));
+	if (r == 0)
+		r = sql_blob_exact(rows, 5, v->manifest_sha256, sizeof(v->manifest_sha256));
+	if (r == 0)
+		r = sql_blob_exact(rows, 6, v->object_sha256, sizeof(v->object_sha256));
+	return r;
+}
+
+static int get_version(struct store *s, const char *name, uint64_t serial,
+		       struct store_version *ret_version, uint64_t *ret_id)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_version v;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT " VERSION_COLUMNS " FROM version WHERE name = ? AND serial = ?",
+		    "su", name, serial);
+	if (r == 0)
+		r = first(rows);
+	if (r == 0)
+		r = read_version(rows, &v);
+	if (r < 0)
+		return r;
+	if (ret_version)
+		*ret_version = v;
+	if (ret_id)
+		*ret_id = sql_u64(rows, 12);
+	return 0;
+}
+
+int store_get_version(struct store *s, const char *name, uint64_t serial,
+		      struct store_version *ret_version)
+{
+	return get_version(s, name, serial, ret_version, NULL);
+}
+
+static int insert_version(struct store *s, const struct store_version *v, const void *bundle,
+			  size_t len)
+{
+	int r;
+
+	r = sql_run(s->q,
+		    "INSERT INTO version(name, serial, label, title, digest, manifest_sha256,"
+		    " object_sha256, bundle_bytes, imported_ms, imported_uid)"
+		    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		    "sussbbbuuu", v->name, v->serial, v->label, v->title,
+		    (const void *)v->digest, sizeof(v->digest),
+		    (const void *)v->manifest_sha256, sizeof(v->manifest_sha256),
+		    (const void *)v->object_sha256, sizeof(v->object_sha256), (uint64_t)len,
+		    v->imported_ms, (uint64_t)v->imported_uid);
+	if (r < 0)
+		return r;
+	return sql_run(s->q, "INSERT INTO bundle(id, bytes) VALUES(?, ?)", "ub",
+		       sql_last_id(s->q), bundle, len);
+}
+
+/* The same manifest, signed by others (after a key was revoked): still the same version. */
+static int replace_bundle(struct store *s, uint64_t id, const struct store_version *v,
+			  const void *bundle, size_t len)
+{
+	int r;
+
+	r = sql_run(s->q,
+		    "UPDATE version SET digest = ?, bundle_bytes = ?, imported_ms = ?,"
+		    " imported_uid = ? WHERE id = ?",
+		    "buuuu", (const void *)v->digest, sizeof(v->digest), (uint64_t)len,
+		    v->imported_ms, (uint64_t)v->imported_uid, id);
+	if (r < 0)
+		return r;
+	return sql_run(s->q, "UPDATE bundle SET bytes = ? WHERE id = ?", "bu", bundle, len, id);
+}
+
+int store_put_version(struct store *s, const struct store_version *v, const void *bundle,
+		      size_t len)
+{
+	struct store_version have;
+	uint64_t id;
+	bool mine;
+	int r;
+
+	if (!hook_name_valid(v->name))
+		return -EINVAL;
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	r = get_version(s, v->name, v->serial, &have, &id);
+	if (r == -ENOENT)
+		r = insert_version(s, v, bundle, len);
+	else if (r == 0 && memcmp(have.digest, v->digest, sizeof(v->digest)) == 0)
+		r = -EEXIST;
+	else if (r == 0 && memcmp(have.manifest_sha256, v->manifest_sha256,
+				  sizeof(v->manifest_sha256)) == 0)
+		r = replace_bundle(s, id, v, bundle, len);
+	else if (r == 0)
+		r = -EILSEQ;
+	return store_leave(s, mine, r);
+}
+
+int store_newest_serial(struct store *s, const char *name, uint64_t *ret_serial)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT serial FROM version WHERE name = ? ORDER BY serial DESC LIMIT 1",
+		    "s", name);
+	if (r == 0)
+		r = first(rows);
+	if (r == 0)
+		*ret_serial = sql_u64(rows, 0);
+	return r;
+}
+
+int store_get_bundle(struct store *s, const char *name, uint64_t serial, uint8_t **ret_bundle,
+		     size_t *ret_len)
+{
+	uint64_t id;
+	int r;
+
+	r = get_version(s, name, serial, NULL, &id);
+	if (r < 0)
+		return r;
+	return sql_read_blob(s->q, "bundle", "bytes", id, ret_bundle, ret_len);
+}
+
+/* For statements on one row: -ENOENT when there was none. */
+static int found(struct store *s, int r)
+{
+	return r == 0 && sql_changed(s->q) == 0 ? -ENOENT : r;
+}
+
+int store_delete_version(struct store *s, const char *name, uint64_t serial)
+{
+	return found(s, sql_run(s->q, "DELETE FROM version WHERE name = ? AND serial = ?", "su",
+				name, serial));
+}
+
+int store_quarantine(struct store *s, const char *name, uint64_t serial, bool on,
+		     const char *reason)
+{
+	char text[sizeof(((struct store_version *)0)->reason)];
+
+	snprintf(text, sizeof(text), "%s", on && reason ? reason : "");
+	return found(s, sql_run(s->q,
+				"UPDATE version SET quarantined = ?, reason = ?"
+				" WHERE name = ? AND serial = ?",
+				"ussu", (uint64_t)on, text, name, serial));
+}
+
+int store_each_version(struct store *s, const char *name,
+		       int (*fn)(const struct store_version *v, void *cookie), void *cookie)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_version v;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT " VERSION_COLUMNS " FROM version WHERE ?1 IS NULL OR name = ?1"
+		    " ORDER BY name, serial",
+		    "s", name);
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		r = read_version(rows, &v);
+		if (r == 0 && fn(&v, cookie) != 0)
+			return 0;
+	}
+	return r;
+}
+
+/* ---- what should run -------------------------------------------------------- */
+
+#define HOTFIX_COLUMNS "name, committed_serial, high_water, disabled, boot_id"
+
+static int read_hotfix(struct sql_rows *rows, struct store_hotfix *h)
+{
+	int r;
+
+	memset(h, 0, sizeof(*h));
+	h->committed_serial = sql_u64(rows, 1);
+	h->high_water = sql_u64(rows, 2);
+	h->disabled = sql_u64(rows, 3) != 0;
+	r = store_copy(h->name, sizeof(h->name), sql_text(rows, 0));
+	if (r == 0)
+		r = store_copy(h->boot_id, sizeof(h->boot_id), sql_text(rows, 4));
+	return r;
+}
+
+int store_get_hotfix(struct store *s, const char *name, struct store_hotfix *ret_hotfix)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_hotfix h;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT " HOTFIX_COLUMNS " FROM hotfix WHERE name = ? AND removed = 0", "s",
+		    name);
+	if (r == 0)
+		r = first(rows);
+	if (r == 0)
+		r = read_hotfix(rows, &h);
+	if (r == 0)
+		*ret_hotfix = h;
+	return r;
+}
+
+/* The serial on top of the stack of commits, 0 when it is empty. */
+static int top_commit(struct store *s, const char *name, uint64_t *ret_serial)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT serial FROM commit_log WHERE name = ? AND live = 1"
+		    " ORDER BY id DESC LIMIT 1",
+		    "s", name);
+	if (r == 0)
+		r = sql_next(rows);
+	if (r < 0)
+		return r;
+	*ret_serial = r > 0 ? sql_u64(rows, 0) : 0;
+	return 0;
+}
+
+static int remember_commit(struct store *s, const char *name, uint64_t serial)
+{
+	uint64_t top;
+	int r;
+
+	r = top_commit(s, name, &top);
+	if (r < 0 || top == serial)
+		return r;
+	/* Back to a serial of the stack: it and what stood on it leave, it comes on top again.
+	 */
+	r = sql_run(s->q,
+		    "UPDATE commit_log SET live = 0 WHERE name = ?1 AND live = 1 AND id >="
+		    " (SELECT id FROM commit_log WHERE name = ?1 AND live = 1 AND serial = ?2)",
+		    "su", name, serial);
+	if (r < 0)
+		return r;
+	return sql_run(s->q, "INSERT INTO commit_log(name, serial, live) VALUES(?, ?, 1)", "su",
+		       name, serial);
+}
+
+int store_put_hotfix(struct store *s, const struct store_hotfix *h)
+{
+	uint64_t high =
+		h->high_water > h->committed_serial ? h->high_water : h->committed_serial;
+	bool mine;
+	int r;
+
+	if (!hook_name_valid(h->name))
+		return -EINVAL;
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	r = sql_run(s->q,
+		    "INSERT INTO hotfix(name, committed_serial, high_water, disabled, removed,"
+		    " boot_id) VALUES(?, ?, ?, ?, 0, ?) ON CONFLICT(name) DO UPDATE SET"
+		    " committed_serial = excluded.committed_serial,"
+		    " high_water = max(high_water, excluded.high_water),"
+		    " disabled = excluded.disabled, removed = 0, boot_id = excluded.boot_id",
+		    "suuus", h->name, h->committed_serial, high, (uint64_t)h->disabled,
+		    h->boot_id);
+	if (r == 0 && h->committed_serial)
+		r = remember_commit(s, h->name, h->committed_serial);
+	return store_leave(s, mine, r);
+}
+
+static int delete_hotfix(struct store *s, const char *name)
+{
+	int r;
+
+	r = sql_run(s->q, "DELETE FROM version WHERE name = ?", "s", name);
+	if (r < 0)
+		return r;
+	/* A later hot-fix of that name starts without a way back. */
+	r = sql_run(s->q, "UPDATE commit_log SET live = 0 WHERE name = ? AND live = 1", "s",
+		    name);
+	if (r < 0)
+		return r;
+	return found(s,
+		     sql_run(s->q,
+			     "UPDATE hotfix SET removed = 1, committed_serial = 0, disabled = 0"
+			     " WHERE name = ? AND removed = 0",
+			     "s", name));
+}
+
+int store_delete_hotfix(struct store *s, const char *name)
+{
+	bool mine;
+	int r;
+
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	return store_leave(s, mine, delete_hotfix(s, name));
+}
+
+int store_each_hotfix(struct store *s, int (*fn)(const struct store_hotfix *h, void *cookie),
+		      void *cookie)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_hotfix h;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT " HOTFIX_COLUMNS " FROM hotfix WHERE removed = 0 ORDER BY name",
+		    "");
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		r = read_hotfix(rows, &h);
+		if (r == 0 && fn(&h, cookie) != 0)
+			return 0;
+	}
+	return r;
+}
+
+int store_high_water(struct store *s, const char *name, uint64_t *ret_serial)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT high_water FROM hotfix WHERE name = ?", "s", name);
+	if (r == 0)
+		r = sql_next(rows);
+	if (r < 0)
+		return r;
+	*ret_serial = r > 0 ? sql_u64(rows, 0) : 0;
+	return 0;
+}
+
+int store_previous_serial(struct store *s, const char *name, uint64_t current,
+			  uint64_t *ret_serial)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT c.serial FROM commit_log c JOIN version v"
+		    " ON v.name = c.name AND v.serial = c.serial AND v.quarantined = 0"
+		    " WHERE c.name = ?1 AND c.live = 1 AND c.id <"
+		    " (SELECT id FROM commit_log WHERE name = ?1 AND live = 1 AND serial = ?2)"
+		    " ORDER BY c.id DESC LIMIT 1",
+		    "su", name, current);
+	if (r == 0)
+		r = first(rows);
+	if (r == 0)
+		*ret_serial = sql_u64(rows, 0);
+	return r;
+}
+
+int store_was_committed(struct store *s, const char *name, uint64_t serial, bool *ret_was)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT EXISTS(SELECT 1 FROM commit_log WHERE name = ? AND serial = ?)",
+		    "su", name, serial);
+	if (r == 0)
+		r = first(rows);
+	if (r == 0)
+		*ret_was = sql_u64(rows, 0) != 0;
+	return r;
+}

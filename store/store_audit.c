@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The chain: hash(n) = SHA-256(hash(n-1) || row(n)), hash(0) = 32 zero bytes, and row(n) is
+ *
+ *	"hotfixd audit 1\n"  seq u64  at_ms u64  actor_uid u32
+ *	action, subject, result: each u32 length and bytes
+ *	detail: u32 length and the stored JSON text, or 0xffffffff for none
+ *
+ * with little-endian numbers, so that no two rows have the same bytes. seq runs from 1
+ * without gaps. Whoever can write the file can write a new chain: what proves that the end
+ * was not cut off or replaced is a head that was exported before.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "store/bytes.h"
+#include "store/sql.h"
+#include "store/store.h"
+#include "store/store_private.h"
+
+#define DOMAIN	  "hotfixd audit 1\n"
+#define NO_DETAIL UINT32_MAX
+
+struct row {
+	uint64_t seq, at_ms;
+	uint32_t actor_uid;
+	const char *action, *subject, *result, *detail;
+};
+
+static uint8_t *put(uint8_t *p, uint64_t v, int bytes)
+{
+	for (int i = 0; i < bytes; i++)
+		*p++ = (uint8_t)(v >> (8 * i));
+	return p;
+}
+
+static uint8_t *put_text(uint8_t *p, const char *s)
+{
+	size_t len = strlen(s);
+
+	p = put(p, len, 4);
+	memcpy(p, s, len);
+	return p + len;
+}
+
+static int row_hash(const uint8_t previous[BYTES_SHA256], const struct row *row,
+		    uint8_t ret_hash[BYTES_SHA256])
+{
+	size_t texts = strlen(row->action) + strlen(row->subject) + strlen(row->result) +
+		       (row->detail ? strlen(row->detail) : 0);
+	AUTO_FREE uint8_t *buf =
+		malloc(BYTES_SHA256 + sizeof(DOMAIN) + 8 + 8 + 4 + 4 * 4 + texts);
+	uint8_t *p = buf;
+
+	if (!buf)
+		return -ENOMEM;
+	memcpy(p, previous, BYTES_SHA256);
+	p += BYTES_SHA256;
+	memcpy(p, DOMAIN, sizeof(DOMAIN) - 1);
+	p += sizeof(DOMAIN) - 1;
+	p = put(p, row->seq, 8);
+	p = put(p, row->at_ms, 8);
+	p = put(p, row->actor_uid, 4);
+	p = put_text(p, row->action);
+	p = put_text(p, row->subject);
+	p = put_text(p, row->result);
+	p = row->detail ? put_text(p, row->detail) : put(p, NO_DETAIL, 4);
+	bytes_sha256(buf, (size_t)(p - buf), ret_hash);
+	return 0;
+}
+
+/* The newest row's number and hash; 0 and zeros before the first. */
+static int head(struct store *s, uint64_t *ret_seq, uint8_t ret_hash[BYTES_SHA256])
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	*ret_seq = 0;
+	memset(ret_hash, 0, BYTES_SHA256);
+	r = sql_ask(s->q, &rows, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", "");
+	if (r == 0)
+		r = sql_next(rows);
+	if (r <= 0)
+		return r;
+	*ret_seq = sql_u64(rows, 0);
+	return sql_blob_exact(rows, 1, ret_hash, BYTES_SHA256);
+}
+
+static int append(struct store *s, struct row *row)
+{
+	uint8_t previous[BYTES_SHA256], hash[BYTES_SHA256];
+	int r;
+
+	r = head(s, &row->seq, previous);
+	if (r < 0)
+		return r;
+	row->seq++;
+	r = row_hash(previous, row, hash);
+	if (r < 0)
+		return r;
+	return sql_run(
+		s->q,
+		"INSERT INTO audit(seq, at_ms, actor_uid, action, subject, result, detail,"
+		" hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+		"uuussssb", row->seq, row->at_ms, (uint64_t)row->actor_uid, row->action,
+		row->subject, row->result, row->detail, (const void *)hash, sizeof(hash));
+}
+
+int store_audit(struct store *s, uint64_t now_ms, uint32_t actor_uid, const char *action,
+		const char *subject, const char *result, const json_t *detail_or_null)
+{
+	AUTO_FREE char *detail = NULL;
+	struct row row = {
+		.at_ms = now_ms,
+		.actor_uid = actor_uid,
+		.action = action,
+		.subject = subject ? subject : "",
+		.result = result,
+	};
+	bool mine;
+	int r;
+
+	if (detail_or_null) {
+		detail = json_dumps(detail_or_null, JSON_COMPACT | JSON_ENCODE_ANY);
+		if (!detail)
+			return -ENOMEM;
+		row.detail = detail;
+	}
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	return store_leave(s, mine, append(s, &row));
+}
+
+#define AUDIT_COLUMNS "seq, at_ms, actor_uid, action, subject, result, detail, hash"
+
+/* Texts point into rows. */
+static void read_row(struct sql_rows *rows, struct row *row)
+{
+	*row = (struct row){
+		.seq = sql_u64(rows, 0),
+		.at_ms = sql_u64(rows, 1),
+		.actor_uid = (uint32_t)sql_u64(rows, 2),
+		.action = sql_text(rows, 3),
+		.subject = sql_text(rows, 4),
+		.result = sql_text(rows, 5),
+		.detail = sql_is_null(rows, 6) ? NULL : sql_text(rows, 6),
+	};
+}
+
+static json_t *row_json(struct sql_rows *rows)
+{
+	char at[CLOCK_TIMESTAMP_BYTES], hex[BYTES_SHA256_HEX];
+	uint8_t hash[BYTES_SHA256];
+	json_t *detail = NULL;
+	struct row row;
+
+	read_row(rows, &row);
+	if (sql_blob_exact(rows, 7, hash, sizeof(hash)) < 0)
+		return NULL;
+	if (row.detail)
+		detail = json_loads(row.detail, JSON_DECODE_ANY, NULL);
+	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:o*, s:s}", "seq",
+			 (json_int_t)row.seq, "at", clock_format_timestamp(row.at_ms, at),
+			 "actor_uid", (json_int_t)row.actor_uid, "action", row.action,
+			 "subject", row.subject, "result", row.result, "detail", detail, "hash",
+			 bytes_to_hex(hash, sizeof(hash), hex));
+}
+
+int store_audit_list(struct store *s, uint64_t after_seq, unsigned int limit, json_t **ret_rows)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	AUTO(json_decrefp) json_t *list = json_array();
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT " AUDIT_COLUMNS " FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",
+		    "uu", after_seq, (uint64_t)limit);
+	while (r == 0 && (r = sql_next(rows)) > 0)
+		r = json_array_append_new(list, row_json(rows)) < 0 ? -EUCLEAN : 0;
+	if (r < 0)
+		return r;
+	*ret_rows = take_ptr(list);
+	return 0;
+}
+
+/* How many rows SQLite itself has numbered: more than there are means that some are gone. */
+static int rows_ever(struct store *s, uint64_t *ret_rows)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT seq FROM sqlite_sequence WHERE name = 'audit'", "");
+	if (r == 0)
+		r = sql_next(rows);
+	if (r < 0)
+		return r;
+	*ret_rows = r > 0 ? sql_u64(rows, 0) : 0;
+	return 0;
+}
+
+/* 1: the next row continues the chain, and hash is now its own. 0: no more rows. */
+static int verify_next(struct sql_rows *rows, uint64_t seq, uint8_t hash[BYTES_SHA256])
+{
+	uint8_t wanted[BYTES_SHA256], has[BYTES_SHA256];
+	struct row row;
+	int r = sql_next(rows);
+
+	if (r <= 0)
+		return r;
+	read_row(rows, &row);
+	r = row_hash(hash, &row, wanted);
+	if (r == 0)
+		r = sql_blob_exact(rows, 7, has, sizeof(has));
+	if (r < 0)
+		return r;
+	if (row.seq != seq || memcmp(has, wanted, sizeof(has)) != 0)
+		return -EUCLEAN;
+	memcpy(hash, has, sizeof(has));
+	return 1;
+}
+
+int store_audit_verify(struct store *s, uint64_t *ret_rows, char ret_head_hex[65],
+		       uint64_t *reterr_bad_seq)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	uint8_t hash[BYTES_SHA256] = {0};
+	uint64_t seq = 0, ever;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT " AUDIT_COLUMNS " FROM audit ORDER BY seq", "");
+	while (r == 0) {
+		r = verify_next(rows, seq + 1, hash);
+		if (r <= 0)
+			break;
+		seq++;
+		r = 0;
+	}
+	if (r == 0)
+		r = rows_ever(s, &ever);
+	if (r == 0 && ever != seq)
+		r = -EUCLEAN;
+	if (r == -EUCLEAN && reterr_bad_seq)
+		*reterr_bad_seq = seq + 1;
+	if (r < 0)
+		return r;
+	*ret_rows = seq;
+	bytes_to_hex(hash, sizeof(hash), ret_head_hex);
+	return 0;
+}

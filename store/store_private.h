@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * store/store_private.h -- what the files behind store/store.h share.
+ *
+ * Context    as store/store.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "store/sql.h"
+#include "store/store.h"
+
+struct store {
+	struct sql *q;
+};
+
+/* A transaction of one function, unless the caller has one open already. */
+int store_enter(struct store *s, bool *ret_mine);
+int store_leave(struct store *s, bool mine, int r);
+/* Copies a text column that the schema bounds; what is longer is damage. */
+int store_copy(char *out, size_t room, const char *text);
