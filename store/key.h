@@ -20,9 +20,7 @@
 #include "lib/fail.h"
 
 #define KEY_PUBLIC_BYTES 32
-#define KEY_ID_BYTES                                                             \
-	65 /* hex SHA-256 of the raw public key + NUL: a hint, never an identity \
-	    */
+#define KEY_ID_BYTES	 65 /* hex SHA-256 of the raw key, and NUL: a hint, no identity */
 
 struct key_public {
 	uint8_t raw[KEY_PUBLIC_BYTES];
