@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * act -- what a scenario does to the kernel, and what it sees there.
+ *
+ *	act [--uid N] [--times N] DEED		does it, prints "ok" or the errno's name
+ *	act [--uid N] until MS RESULT DEED	repeats DEED until it gives RESULT ("ok",
+ *"EACCES") act [--uid N] hammer DEED		repeats DEED until SIGTERM, prints how often
+ *which result came: {"ok":N,"EACCES":N,"other":N}
+ *	act wait MS PID				until that process has ended
+ *	act hold CC				one TCP connection over loopback; every line "N"
+ *on stdin sends N KiB and prints {"cc","cwnd","sent"}
+ *	act map NAME				contents of all maps of that name, oldest first,
+ *						per CPU values summed: [[1,2],[0]]
+ *	act census				what the kernel holds:
+ *{"programs","maps","links"}
+ *
+ * Deeds: getpgid getsid getscheduler nice=N statfs fallocate mmap rmdir=PATH exec bind tcp=CC
+ *	  testrun (bpf_fentry_test1) modify=RESULT (bpf_modify_return_test)
+ *
+ * A wait that takes longer than MS ends with exit status 3; a deed that failed, with 1.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <jansson.h>
+#include <linux/if_alg.h>
+#include <linux/tcp.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+
+#define TCP_KIB	      256
+#define EXIT_TOO_LATE 3
+
+static volatile sig_atomic_t stopped;
+
+static void on_term(int signo)
+{
+	(void)signo;
+	stopped = 1;
+}
+
+/* ---- TCP over loopback ------------------------------------------------------ */
+
+struct connection {
+	int client, server;
+	pthread_t drain;
+};
+
+static void *drain(void *cookie)
+{
+	const struct connection *c = cookie;
+	char buf[65536];
+
+	while (read(c->server, buf, sizeof(buf)) > 0)
+		;
+	return NULL;
+}
+
+static int connection_open(struct connection *c, const char *cc)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(addr);
+	AUTO_CLOSE int listener = -1;
+
+	c->client = c->server = -1;
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 || bind(listener, (struct sockaddr *)&addr, len) ||
+	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&addr, &len))
+		return -errno;
+	c->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->client < 0)
+		return -errno;
+	if (*cc && setsockopt(c->client, IPPROTO_TCP, TCP_CONGESTION, cc, strlen(cc)))
+		return -errno;
+	if (connect(c->client, (struct sockaddr *)&addr, len))
+		return -errno;
+	c->server = accept(listener, NULL, NULL);
+	if (c->server < 0)
+		return -errno;
+	return -pthread_create(&c->drain, NULL, drain, c);
+}
+
+static int connection_send(struct connection *c, unsigned int kib)
+{
+	static const char block[1024];
+	int outq = 1;
+
+	for (unsigned int i = 0; i < kib; i++)
+		for (size_t done = 0; done < sizeof(block);) {
+			ssize_t n = write(c->client, block + done, sizeof(block) - done);
+
+			if (n < 0)
+				return -errno;
+			done += n;
+		}
+	/* What was sent has an effect on the congestion control once it is acknowledged. */
+	for (uint64_t end = clock_mono_ns() + 5000000000ULL; outq > 0;) {
+		struct tcp_info info;
+		socklen_t len = sizeof(info);
+
+		if (getsockopt(c->client, IPPROTO_TCP, TCP_INFO, &info, &len))
+			return -errno;
+		outq = info.tcpi_unacked + info.tcpi_notsent_bytes;
+		if (clock_mono_ns() > end)
+			return -ETIME;
+		sched_yield();
+	}
+	return 0;
+}
+
+static void connection_close(struct connection *c)
+{
+	if (c->client >= 0)
+		shutdown(c->client, SHUT_RDWR);
+	if (c->server >= 0) {
+		pthread_join(c->drain, NULL);
+		close(c->server);
+	}
+	if (c->client >= 0)
+		close(c->client);
+}
+
+/* ---- deeds: 0 or -errno ----------------------------------------------------- */
+
+static int do_getpgid(const char *arg)
+{
+	(void)arg;
+	return getpgid(getpid()) < 0 ? -errno : 0;
+}
+
+static int do_getsid(const char *arg)
+{
+	(void)arg;
+	return getsid(getpid()) < 0 ? -errno : 0;
+}
+
+static int do_getscheduler(const char *arg)
+{
+	(void)arg;
+	return sched_getscheduler(0) < 0 ? -errno : 0;
+}
+
+static int do_nice(const char *arg)
+{
+	return setpriority(PRIO_PROCESS, 0, atoi(arg)) ? -errno : 0;
+}
+
+static int do_statfs(const char *arg)
+{
+	struct statfs s;
+
+	(void)arg;
+	return statfs("/", &s) ? -errno : 0;
+}
+
+static int do_fallocate(const char *arg)
+{
+	AUTO_CLOSE int fd = memfd_create("act", MFD_CLOEXEC);
+
+	(void)arg;
+	return fd < 0 || fallocate(fd, 0, 0, 4096) ? -errno : 0;
+}
+
+static int do_mmap(const char *arg)
+{
+	void *p =
+		mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	(void)arg;
+	return p == MAP_FAILED || munmap(p, 4096) ? -errno : 0;
+}
+
+static int do_rmdir(const char *arg)
+{
+	return rmdir(arg) ? -errno : 0;
+}
+
+static int do_exec(const char *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)arg;
+	if (pid == 0) {
+		execl("/proc/self/exe", "act", "nothing", NULL);
+		_exit(errno);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+static int do_nothing(const char *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static int do_bind(const char *arg)
+{
+	struct sockaddr_alg sa = {
+		.salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256"};
+	AUTO_CLOSE int fd = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	(void)arg;
+	return fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) ? -errno : 0;
+}
+
+static int do_tcp(const char *arg)
+{
+	struct connection c;
+	char cc[16] = "";
+	socklen_t len = sizeof(cc);
+	int r;
+
+	r = connection_open(&c, arg);
+	if (r == 0)
+		r = connection_send(&c, TCP_KIB);
+	if (r == 0 && getsockopt(c.client, IPPROTO_TCP, TCP_CONGESTION, cc, &len))
+		r = -errno;
+	if (r == 0 && *arg && strcmp(arg, cc) != 0)
+		r = -ENOMSG;
+	connection_close(&c);
+	return r;
+}
+
+/* Loads a program that does nothing; to test-run it makes the kernel call its own functions. */
+static int test_run(enum bpf_attach_type type, const char *target, __u32 *ret_retval)
+{
+	const struct bpf_insn insns[] = {
+		{.code = 0xb7, .dst_reg = 0},
+		{.code = 0x95},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = type);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	r = libbpf_find_vmlinux_btf_id(target, type);
+	if (r < 0)
+		return r;
+	opts.attach_btf_id = r;
+	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "act_test_run", "GPL", insns, 2, &opts);
+	if (fd < 0)
+		return fd;
+	r = bpf_prog_test_run_opts(fd, &run);
+	*ret_retval = run.retval;
+	return r;
+}
+
+static int do_testrun(const char *arg)
+{
+	__u32 retval;
+
+	(void)arg;
+	return test_run(BPF_TRACE_FENTRY, "bpf_fentry_test1", &retval);
+}
+
+/* bpf_modify_return_test(1, &b) gives b + 1 and sets b = 2: 4 | 1 << 16 as the kernel reports.
+ */
+static int do_modify(const char *arg)
+{
+	__u32 retval = 0;
+	int r = test_run(BPF_MODIFY_RETURN, "bpf_modify_return_test", &retval);
+
+	if (r < 0)
+		return r;
+	if ((int)retval == atoi(arg))
+		return 0;
+	fprintf(stderr, "act: the answer was %d\n", (int)retval);
+	return -ENOMSG;
+}
+
+static const struct deed {
+	const char *name;
+	int (*act)(const char *arg);
+} deeds[] = {
+	{"getpgid", do_getpgid}, {"getsid", do_getsid}, {"getscheduler", do_getscheduler},
+	{"nice", do_nice},	 {"statfs", do_statfs}, {"fallocate", do_fallocate},
+	{"rmdir", do_rmdir},	 {"exec", do_exec},	{"nothing", do_nothing},
+	{"bind", do_bind},	 {"tcp", do_tcp},	{"testrun", do_testrun},
+	{"modify", do_modify},	 {"mmap", do_mmap},
+};
+
+static int usage(void)
+{
+	fputs("usage: act [--uid N] [--times N] DEED | until MS RESULT DEED | hammer DEED |\n"
+	      "       wait MS PID | hold CC | map NAME | census | unregister PIN\n",
+	      stderr);
+	return 2;
+}
+
+static const struct deed *find_deed(const char *word, const char **ret_arg)
+{
+	size_t len = word ? strcspn(word, "=") : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(deeds); i++)
+		if (strlen(deeds[i].name) == len && strncmp(deeds[i].name, word, len) == 0) {
+			*ret_arg = word[len] ? word + len + 1 : "";
+			return &deeds[i];
+		}
+	exit(usage());
+}
+
+static const char *result_name(int r)
+{
+	const char *name = r ? strerrorname_np(-r) : "ok";
+
+	return name ? name : "?";
+}
+
+static int once(const char *word, unsigned long times)
+{
+	const char *arg;
+	const struct deed *d = find_deed(word, &arg);
+	int r = 0;
+
+	while (times-- > 0 && r == 0)
+		r = d->act(arg);
+	puts(result_name(r));
+	return r ? 1 : 0;
+}
+
+static int until(char **argv)
+{
+	uint64_t start = clock_mono_ns(), end;
+	const char *arg, *want = argv[1];
+	const struct deed *d;
+
+	if (!argv[0] || !argv[1])
+		return usage();
+	d = find_deed(argv[2], &arg);
+	end = start + strtoull(argv[0], NULL, 10) * 1000000;
+	for (;;) {
+		const char *got = result_name(d->act(arg));
+		uint64_t now = clock_mono_ns();
+
+		if (strcmp(got, want) == 0) {
+			printf("%llu\n", (unsigned long long)(now - start) / 1000000);
+			return 0;
+		}
+		if (now > end) {
+			fprintf(stderr, "still %s after %s ms\n", got, argv[0]);
+			return EXIT_TOO_LATE;
+		}
+		sched_yield();
+	}
+}
+
+static int hammer(const char *word)
+{
+	unsigned long long ok = 0, eacces = 0, other = 0;
+	const char *arg;
+	const struct deed *d = find_deed(word, &arg);
+
+	signal(SIGTERM, on_term);
+	puts("ready");
+	fflush(stdout);
+	while (!stopped) {
+		int r = d->act(arg);
+
+		if (r == 0)
+			ok++;
+		else if (r == -EACCES)
+			eacces++;
+		else
+			other++;
+	}
+	printf("{\"ok\":%llu,\"EACCES\":%llu,\"other\":%llu}\n", ok, eacces, other);
+	return 0;
+}
+
+static int wait_for(char **argv)
+{
+	struct pollfd p = {.events = POLLIN};
+	AUTO_CLOSE int fd = -1;
+
+	if (!argv[0] || !argv[1])
+		return usage();
+	fd = syscall(SYS_pidfd_open, atoi(argv[1]), 0);
+	if (fd < 0)
+		return errno == ESRCH ? 0 : 1;
+	p.fd = fd;
+	return poll(&p, 1, atoi(argv[0])) == 1 ? 0 : EXIT_TOO_LATE;
+}
+
+static int hold(const char *cc)
+{
+	struct connection c;
+	char line[64];
+	int r;
+
+	if (!cc)
+		return usage();
+	r = connection_open(&c, cc);
+	if (r < 0) {
+		puts(result_name(r));
+		connection_close(&c);
+		return 1;
+	}
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		struct tcp_info info;
+		socklen_t len = sizeof(info), name_len = 16;
+		char name[17] = "";
+
+		r = connection_send(&c, strtoul(line, NULL, 10));
+		if (r < 0 || getsockopt(c.client, IPPROTO_TCP, TCP_INFO, &info, &len) ||
+		    getsockopt(c.client, IPPROTO_TCP, TCP_CONGESTION, name, &name_len))
+			break;
+		printf("{\"cc\":\"%s\",\"cwnd\":%u,\"sent\":%lu}\n", name, info.tcpi_snd_cwnd,
+		       strtoul(line, NULL, 10));
+		fflush(stdout);
+	}
+	connection_close(&c);
+	return r < 0 ? 1 : 0;
+}
+
+/* ---- what the kernel holds -------------------------------------------------- */
+
+static bool is_per_cpu(__u32 type)
+{
+	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH ||
+	       type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+}
+
+static json_t *contents(int fd, const struct bpf_map_info *info)
+{
+	int cpus = is_per_cpu(info->type) ? libbpf_num_possible_cpus() : 1;
+	size_t stride = (info->value_size + 7) & ~7U;
+	AUTO_FREE void *key = calloc(1, info->key_size + 1);
+	AUTO_FREE unsigned char *value = calloc(cpus, stride);
+	json_t *all = json_array();
+	bool first = true;
+
+	if (!key || !value || info->value_size < sizeof(__u64))
+		return all;
+	while (bpf_map_get_next_key(fd, first ? NULL : key, key) == 0) {
+		__u64 sum = 0, v;
+
+		first = false;
+		if (bpf_map_lookup_elem(fd, key, value))
+			continue;
+		for (int i = 0; i < cpus; i++) {
+			memcpy(&v, value + i * stride, sizeof(v));
+			sum += v;
+		}
+		json_array_append_new(all, json_integer(sum));
+	}
+	return all;
+}
+
+static int map(const char *name)
+{
+	json_t *all = json_array();
+
+	if (!name)
+		return usage();
+	for (__u32 id = 0; bpf_map_get_next_id(id, &id) == 0;) {
+		AUTO_CLOSE int fd = bpf_map_get_fd_by_id(id);
+		struct bpf_map_info info = {0};
+		__u32 len = sizeof(info);
+
+		if (fd >= 0 && bpf_map_get_info_by_fd(fd, &info, &len) == 0 &&
+		    strncmp(info.name, name, sizeof(info.name) - 1) == 0)
+			json_array_append_new(all, contents(fd, &info));
+	}
+	json_dumpf(all, stdout, JSON_COMPACT);
+	putchar('\n');
+	return 0;
+}
+
+static json_t *entry(__u32 id, const char *name, __u32 type)
+{
+	return json_pack("{s:I,s:s,s:I}", "id", (json_int_t)id, "name", name, "type",
+			 (json_int_t)type);
+}
+
+static int census(void)
+{
+	json_t *programs = json_array(), *maps = json_array(), *links = json_array();
+	json_t *all =
+		json_pack("{s:o,s:o,s:o}", "programs", programs, "maps", maps, "links", links);
+
+	for (__u32 id = 0; bpf_prog_get_next_id(id, &id) == 0;) {
+		AUTO_CLOSE int fd = bpf_prog_get_fd_by_id(id);
+		struct bpf_prog_info info = {0};
+		__u32 len = sizeof(info);
+
+		if (fd >= 0 && bpf_prog_get_info_by_fd(fd, &info, &len) == 0)
+			json_array_append_new(programs, entry(id, info.name, info.type));
+	}
+	for (__u32 id = 0; bpf_map_get_next_id(id, &id) == 0;) {
+		AUTO_CLOSE int fd = bpf_map_get_fd_by_id(id);
+		struct bpf_map_info info = {0};
+		__u32 len = sizeof(info);
+
+		if (fd >= 0 && bpf_map_get_info_by_fd(fd, &info, &len) == 0)
+			json_array_append_new(maps, entry(id, info.name, info.type));
+	}
+	for (__u32 id = 0; bpf_link_get_next_id(id, &id) == 0;) {
+		AUTO_CLOSE int fd = bpf_link_get_fd_by_id(id);
+		struct bpf_link_info info = {0};
+		__u32 len = sizeof(info);
+
+		if (fd >= 0 && bpf_link_get_info_by_fd(fd, &info, &len) == 0)
+			json_array_append_new(links, entry(id, "", info.type));
+	}
+	json_dumpf(all, stdout, JSON_COMPACT);
+	putchar('\n');
+	return 0;
+}
+
+static int unregister(const char *pin)
+{
+	AUTO_CLOSE int fd = -1;
+	__u32 zero = 0;
+
+	if (!pin)
+		return usage();
+	fd = bpf_obj_get(pin);
+	return fd < 0 || bpf_map_delete_elem(fd, &zero) ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long times = 1;
+
+	(void)argc;
+	signal(SIGPIPE, SIG_IGN);
+	for (argv++; argv[0] && argv[1] && strncmp(argv[0], "--", 2) == 0; argv += 2) {
+		if (strcmp(argv[0], "--uid") == 0) {
+			uid_t uid = strtoul(argv[1], NULL, 10);
+
+			if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid)) {
+				perror("act: cannot become that user");
+				return 1;
+			}
+		} else if (strcmp(argv[0], "--times") == 0) {
+			times = strtoul(argv[1], NULL, 10);
+		} else {
+			return usage();
+		}
+	}
+	if (!argv[0])
+		return usage();
+	if (strcmp(argv[0], "until") == 0)
+		return until(argv + 1);
+	if (strcmp(argv[0], "hammer") == 0)
+		return hammer(argv[1]);
+	if (strcmp(argv[0], "wait") == 0)
+		return wait_for(argv + 1);
+	if (strcmp(argv[0], "hold") == 0)
+		return hold(argv[1]);
+	if (strcmp(argv[0], "map") == 0)
+		return map(argv[1]);
+	if (strcmp(argv[0], "census") == 0)
+		return census();
+	if (strcmp(argv[0], "unregister") == 0)
+		return unregister(argv[1]);
+	return once(argv[0], times);
+}
