@@ -9,6 +9,8 @@
 
 #include "lib/cleanup.h"
 
+#define YEAR_9999_END_MS 253402300799999ULL
+
 static uint64_t read_clock(clockid_t id, uint64_t per_second)
 {
 	struct timespec ts;
@@ -89,10 +91,13 @@ int clock_parse_timestamp(const char *s, uint64_t *ret_ms)
 
 const char *clock_format_timestamp(uint64_t real_ms, char out[CLOCK_TIMESTAMP_BYTES])
 {
-	time_t t = (time_t)(real_ms / 1000);
 	char whole[20];
 	struct tm tm;
+	time_t t;
 
+	if (real_ms > YEAR_9999_END_MS)
+		real_ms = YEAR_9999_END_MS;
+	t = (time_t)(real_ms / 1000);
 	gmtime_r(&t, &tm);
 	strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(out, CLOCK_TIMESTAMP_BYTES, "%s.%03uZ", whole, (unsigned int)(real_ms % 1000));

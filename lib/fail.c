@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "lib/plain.h"
+
 static const struct {
 	const char *name;
 	int exit, http, err;
@@ -63,14 +65,6 @@ enum fail_code fail_by_name(const char *name)
 	return FAIL_INTERNAL;
 }
 
-/* Texts quote names and logs of strangers: nothing in them may move a cursor. */
-static void neutralise(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = *s == '\n' || *s == '\t' ? ' ' : '?';
-}
-
 int fail_set(struct fail *f, enum fail_code code, const char *fmt, ...)
 {
 	va_list ap;
@@ -81,7 +75,7 @@ int fail_set(struct fail *f, enum fail_code code, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(f->message, sizeof(f->message), fmt, ap);
 		va_end(ap);
-		neutralise(f->message);
+		plain_make(f->message, false); /* it may quote anybody */
 	}
 	return -fail_errno(code);
 }
@@ -95,29 +89,14 @@ int fail_hint(struct fail *f, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(f->hint, sizeof(f->hint), fmt, ap);
 	va_end(ap);
-	neutralise(f->hint);
+	plain_make(f->hint, false);
 	return -fail_errno(f->code);
-}
-
-/* A message cut in the middle of a UTF-8 sequence, or one that quotes raw bytes. */
-static json_t *text(const char *s)
-{
-	json_t *j = json_string(s);
-	char ascii[FAIL_MESSAGE_BYTES];
-	size_t i;
-
-	if (j)
-		return j;
-	for (i = 0; s[i] && i < sizeof(ascii) - 1; i++)
-		ascii[i] = (signed char)s[i] < 0 ? '?' : s[i];
-	ascii[i] = 0;
-	return json_string(ascii);
 }
 
 json_t *fail_to_json(const struct fail *f)
 {
-	return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", fail_name(f->code), "message",
-			 text(f->message), "hint", text(f->hint));
+	return json_pack("{s:{s:s, s:s, s:s}}", "error", "code", fail_name(f->code), "message",
+			 f->message, "hint", f->hint);
 }
 
 void fail_from_json(const json_t *doc, struct fail *ret_fail)

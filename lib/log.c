@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/plain.h"
 
 static int max_priority = LOG_INFO;
 static bool journal;
@@ -39,10 +40,8 @@ void log_event(int priority, const char *fmt, ...)
 	va_end(ap);
 	if (r < 0)
 		return;
+	plain_make(line, false);
 	n = strlen(line);
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
 	line[n++] = '\n';
 	/* One write, so that lines of daemon and workers do not mix. */
 	if (write(STDERR_FILENO, line, n) < 0)

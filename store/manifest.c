@@ -9,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/json.h"
+#include "lib/plain.h"
 #include "store/bundle.h"
 #include "store/bytes.h"
 
@@ -16,43 +17,12 @@
 
 /* ---- characters ------------------------------------------------------------- */
 
-/* Moves the cursor, ends the line or reorders it: never in what a person is shown. */
-static bool code_point_deceives(uint32_t c)
-{
-	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x061c || c == 0x200e ||
-	       c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
-	       c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb);
-}
-
-/* jansson has made sure that s is valid UTF-8. */
-static bool text_is_plain(const char *s, bool lines)
-{
-	while (*s) {
-		unsigned char b = (unsigned char)*s++;
-		uint32_t c = b;
-
-		if (b >= 0xf0)
-			c = b & 0x07;
-		else if (b >= 0xe0)
-			c = b & 0x0f;
-		else if (b >= 0xc0)
-			c = b & 0x1f;
-		for (; b >= 0x80 && ((unsigned char)*s & 0xc0) == 0x80; s++)
-			c = c << 6 | ((unsigned char)*s & 0x3f);
-		if (lines && (c == '\n' || c == '\t'))
-			continue;
-		if (code_point_deceives(c))
-			return false;
-	}
-	return true;
-}
-
 static const char *text(struct json_fields *f, const char *key, size_t max_bytes, bool lines,
 			const char *otherwise)
 {
 	const char *s = json_str_or(f, key, max_bytes, otherwise);
 
-	if (f->r == 0 && !text_is_plain(s, lines))
+	if (f->r == 0 && !plain_is(s, lines))
 		json_bad(f, key, "has characters that a terminal or browser would obey");
 	return s;
 }
@@ -374,7 +344,7 @@ static void parse_command(struct json_fields *h)
 	{
 		const char *s = json_string_value(item);
 
-		if (!s || json_string_length(item) > 1024 || !text_is_plain(s, false) ||
+		if (!s || json_string_length(item) > 1024 || !plain_is(s, false) ||
 		    (i == 0 && s[0] != '/'))
 			json_bad(
 				h, "command",
@@ -391,7 +361,7 @@ static bool address_valid(const char *s)
 
 	return colon && colon > s && digits >= 1 && digits <= 5 && !colon[1 + digits] &&
 	       atoi(colon + 1) >= 1 && atoi(colon + 1) <= 65535 && !strpbrk(s, " /@") &&
-	       text_is_plain(s, false);
+	       plain_is(s, false);
 }
 
 static void parse_probe(struct json_fields *g, const json_t *item)
@@ -414,7 +384,7 @@ static void parse_probe(struct json_fields *g, const json_t *item)
 		const char *unit = json_str(&h, "unit", 255);
 
 		if (h.r == 0 && (!unit[0] || unit[0] == '-' || strpbrk(unit, " /") ||
-				 !text_is_plain(unit, false)))
+				 !plain_is(unit, false)))
 			json_bad(&h, "unit", "must be the name of a systemd unit");
 	} else {
 		json_bad(&h, "type", "must be exec, tcp or unit");

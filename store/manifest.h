@@ -36,7 +36,7 @@
  *sockets do on a switch, "default":bool (false): becomes the host's default} critical	  bool:
  *applied at boot before the network; false
  *
- * Text is UTF-8 without control characters, line separators and marks that reorder a line.
+ * Text is plain (lib/plain.h): nothing that a terminal or browser obeys instead of showing.
  *
  * Errors     FAIL_BAD_FORMAT naming the field.
  * Ownership  strings and arrays belong to the manifest.
