@@ -111,6 +111,14 @@ int sql_fail(struct sql *q, int r, struct fail *f)
 			  "%s`.",
 			  path);
 		break;
+	case -ENOENT:
+		fail_set(f, FAIL_NOT_FOUND, "%s: no such row", path);
+		break;
+	case -EINVAL:
+	case -EEXIST:
+	case -ERANGE:
+		fail_set(f, FAIL_INTERNAL, "%s: refused by its own rules (%s)", path, q->last);
+		break;
 	case -ENOMEM:
 		fail_set(f, FAIL_INTERNAL, "out of memory");
 		break;
@@ -245,6 +253,19 @@ const void *sql_blob(struct sql_rows *rows, int column, size_t *ret_len)
 
 	*ret_len = (size_t)sqlite3_column_bytes(rows->stmt, column);
 	return p ? p : "";
+}
+
+int sql_text_fit(struct sql_rows *rows, int column, char *ret_text, size_t room)
+{
+	const char *text = sql_text(rows, column);
+	size_t len = strlen(text);
+
+	if (len >= room) {
+		snprintf(rows->q->last, sizeof(rows->q->last), "a text has %zu bytes", len);
+		return -EUCLEAN;
+	}
+	memcpy(ret_text, text, len + 1);
+	return 0;
 }
 
 int sql_blob_exact(struct sql_rows *rows, int column, void *ret_buf, size_t len)

@@ -52,6 +52,8 @@ bool sql_is_null(struct sql_rows *rows, int column);
 /* Valid until the next sql_next; NULL columns are "". */
 const char *sql_text(struct sql_rows *rows, int column);
 const void *sql_blob(struct sql_rows *rows, int column, size_t *ret_len);
+/* A text with its NUL into room bytes; -EUCLEAN when it is longer. */
+int sql_text_fit(struct sql_rows *rows, int column, char *ret_text, size_t room);
 /* -EUCLEAN when the column does not have len bytes. */
 int sql_blob_exact(struct sql_rows *rows, int column, void *ret_buf, size_t len);
 

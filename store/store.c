@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/plain.h"
 #include "store/bytes.h"
 #include "store/sql.h"
 #include "store/store_private.h"
@@ -154,12 +155,16 @@ int store_leave(struct store *s, bool mine, int r)
 	return r;
 }
 
-int store_copy(char *out, size_t room, const char *text)
+void store_cut(char *out, size_t room, const char *text)
 {
-	if (strlen(text) >= room)
-		return -EUCLEAN;
-	memcpy(out, text, strlen(text) + 1);
-	return 0;
+	size_t len = strlen(text);
+
+	if (len >= room)
+		for (len = room - 1; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80;)
+			len--;
+	memcpy(out, text, len);
+	out[len] = 0;
+	plain_make(out, false);
 }
 
 /* One row or -ENOENT; the caller frees rows either way. */
@@ -249,13 +254,13 @@ static int read_version(struct sql_rows *rows, struct store_version *v)
 	v->imported_ms = sql_u64(rows, 8);
 	v->imported_uid = (uint32_t)sql_u64(rows, 9);
 	v->quarantined = sql_u64(rows, 10) != 0;
-	r = store_copy(v->name, sizeof(v->name), sql_text(rows, 0));
+	r = sql_text_fit(rows, 0, v->name, sizeof(v->name));
 	if (r == 0)
-		r = store_copy(v->label, sizeof(v->label), sql_text(rows, 2));
+		r = sql_text_fit(rows, 2, v->label, sizeof(v->label));
 	if (r == 0)
-		r = store_copy(v->title, sizeof(v->title), sql_text(rows, 3));
+		r = sql_text_fit(rows, 3, v->title, sizeof(v->title));
 	if (r == 0)
-		r = store_copy(v->reason, sizeof(v->reason), sql_text(rows, 11));
+		r = sql_text_fit(rows, 11, v->reason, sizeof(v->reason));
 	if (r == 0)
 		r = sql_blob_exact(rows, 4, v->digest, sizeof(v->digest));
 	if (r == 0)
@@ -330,6 +335,15 @@ static int replace_bundle(struct store *s, uint64_t id, const struct store_versi
 	return sql_run(s->q, "UPDATE bundle SET bytes = ? WHERE id = ?", "bu", bundle, len, id);
 }
 
+/* All zero is no digest, it is one that nobody filled in. */
+static bool same_manifest(const struct store_version *a, const struct store_version *b)
+{
+	static const uint8_t none[BYTES_SHA256];
+
+	return memcmp(a->manifest_sha256, b->manifest_sha256, sizeof(none)) == 0 &&
+	       memcmp(a->manifest_sha256, none, sizeof(none)) != 0;
+}
+
 int store_put_version(struct store *s, const struct store_version *v, const void *bundle,
 		      size_t len)
 {
@@ -348,8 +362,7 @@ int store_put_version(struct store *s, const struct store_version *v, const void
 		r = insert_version(s, v, bundle, len);
 	else if (r == 0 && memcmp(have.digest, v->digest, sizeof(v->digest)) == 0)
 		r = -EEXIST;
-	else if (r == 0 && memcmp(have.manifest_sha256, v->manifest_sha256,
-				  sizeof(v->manifest_sha256)) == 0)
+	else if (r == 0 && same_manifest(&have, v))
 		r = replace_bundle(s, id, v, bundle, len);
 	else if (r == 0)
 		r = -EILSEQ;
@@ -400,7 +413,7 @@ int store_quarantine(struct store *s, const char *name, uint64_t serial, bool on
 {
 	char text[sizeof(((struct store_version *)0)->reason)];
 
-	snprintf(text, sizeof(text), "%s", on && reason ? reason : "");
+	store_cut(text, sizeof(text), on && reason ? reason : "");
 	return found(s, sql_run(s->q,
 				"UPDATE version SET quarantined = ?, reason = ?"
 				" WHERE name = ? AND serial = ?",
@@ -438,9 +451,9 @@ static int read_hotfix(struct sql_rows *rows, struct store_hotfix *h)
 	h->committed_serial = sql_u64(rows, 1);
 	h->high_water = sql_u64(rows, 2);
 	h->disabled = sql_u64(rows, 3) != 0;
-	r = store_copy(h->name, sizeof(h->name), sql_text(rows, 0));
+	r = sql_text_fit(rows, 0, h->name, sizeof(h->name));
 	if (r == 0)
-		r = store_copy(h->boot_id, sizeof(h->boot_id), sql_text(rows, 4));
+		r = sql_text_fit(rows, 4, h->boot_id, sizeof(h->boot_id));
 	return r;
 }
 
@@ -527,21 +540,21 @@ int store_put_hotfix(struct store *s, const struct store_hotfix *h)
 
 static int delete_hotfix(struct store *s, const char *name)
 {
-	int r;
+	int r, deleted;
 
 	r = sql_run(s->q, "DELETE FROM version WHERE name = ?", "s", name);
-	if (r < 0)
-		return r;
+	deleted = sql_changed(s->q);
+	if (r == 0)
+		r = sql_run(s->q,
+			    "UPDATE hotfix SET removed = 1, committed_serial = 0, disabled = 0"
+			    " WHERE name = ? AND removed = 0",
+			    "s", name);
+	deleted += sql_changed(s->q);
 	/* A later hot-fix of that name starts without a way back. */
-	r = sql_run(s->q, "UPDATE commit_log SET live = 0 WHERE name = ? AND live = 1", "s",
-		    name);
-	if (r < 0)
-		return r;
-	return found(s,
-		     sql_run(s->q,
-			     "UPDATE hotfix SET removed = 1, committed_serial = 0, disabled = 0"
-			     " WHERE name = ? AND removed = 0",
-			     "s", name));
+	if (r == 0)
+		r = sql_run(s->q, "UPDATE commit_log SET live = 0 WHERE name = ? AND live = 1",
+			    "s", name);
+	return r == 0 && deleted == 0 ? -ENOENT : r;
 }
 
 int store_delete_hotfix(struct store *s, const char *name)

@@ -56,7 +56,7 @@ struct store_version {
 	char label[65];
 	char title[201];
 	uint8_t digest[32];	     /* of the bundle */
-	uint8_t manifest_sha256[32]; /* of the signed manifest: what a version is */
+	uint8_t manifest_sha256[32]; /* of the signed manifest, see store_put_version */
 	uint8_t object_sha256[32];
 	uint64_t bundle_bytes;
 	uint64_t imported_ms;

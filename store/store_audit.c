@@ -20,8 +20,9 @@
 #include "store/store.h"
 #include "store/store_private.h"
 
-#define DOMAIN	  "hotfixd audit 1\n"
-#define NO_DETAIL UINT32_MAX
+#define DOMAIN	   "hotfixd audit 1\n"
+#define NO_DETAIL  UINT32_MAX
+#define TEXT_BYTES 256
 
 struct row {
 	uint64_t seq, at_ms;
@@ -111,17 +112,22 @@ static int append(struct store *s, struct row *row)
 int store_audit(struct store *s, uint64_t now_ms, uint32_t actor_uid, const char *action,
 		const char *subject, const char *result, const json_t *detail_or_null)
 {
+	/* Any of them may quote what a stranger asked for. */
+	char action_text[TEXT_BYTES], subject_text[TEXT_BYTES], result_text[TEXT_BYTES];
 	AUTO_FREE char *detail = NULL;
 	struct row row = {
 		.at_ms = now_ms,
 		.actor_uid = actor_uid,
-		.action = action,
-		.subject = subject ? subject : "",
-		.result = result,
+		.action = action_text,
+		.subject = subject_text,
+		.result = result_text,
 	};
 	bool mine;
 	int r;
 
+	store_cut(action_text, sizeof(action_text), action);
+	store_cut(subject_text, sizeof(subject_text), subject ? subject : "");
+	store_cut(result_text, sizeof(result_text), result);
 	if (detail_or_null) {
 		detail = json_dumps(detail_or_null, JSON_COMPACT | JSON_ENCODE_ANY);
 		if (!detail)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/plain.h"
 #include "store/sql.h"
 #include "store/store.h"
 #include "store/store_private.h"
@@ -39,17 +40,18 @@ int store_begin_change(struct store *s, const struct store_change *c, uint64_t *
 	return store_leave(s, mine, r);
 }
 
-/* The end of a long log tells why. */
-static const char *log_end(const char *log)
+/* What is kept of a log: the end of a long one, which tells why. NULL: out of memory. */
+static char *log_kept(const char *log)
 {
-	size_t len = log ? strlen(log) : 0;
+	size_t len = strlen(log);
+	char *kept;
 
-	if (len <= STORE_LOG_BYTES_MAX)
-		return log;
-	log += len - STORE_LOG_BYTES_MAX;
-	while (((unsigned char)*log & 0xc0) == 0x80)
-		log++; /* not from the middle of a character */
-	return log;
+	if (len > STORE_LOG_BYTES_MAX)
+		log += len - STORE_LOG_BYTES_MAX;
+	kept = strdup(log);
+	if (kept)
+		plain_make(kept, true);
+	return kept;
 }
 
 static int outcome_of(struct store *s, uint64_t id, char *ret_outcome, size_t room)
@@ -62,7 +64,7 @@ static int outcome_of(struct store *s, uint64_t id, char *ret_outcome, size_t ro
 		r = sql_next(rows);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
-	return store_copy(ret_outcome, room, sql_text(rows, 0));
+	return sql_text_fit(rows, 0, ret_outcome, room);
 }
 
 static int end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,
@@ -79,25 +81,30 @@ static int end_change(struct store *s, uint64_t id, uint64_t now_ms, const char 
 		return r;
 	if (have[0] && strcmp(have, "trial") != 0)
 		return -EEXIST;
-	snprintf(code_text, sizeof(code_text), "%s", code ? code : "");
-	snprintf(detail_text, sizeof(detail_text), "%s", detail ? detail : "");
+	store_cut(code_text, sizeof(code_text), code ? code : "");
+	store_cut(detail_text, sizeof(detail_text), detail ? detail : "");
 	return sql_run(s->q,
 		       "UPDATE change SET outcome = ?, finished_ms = ?, code = ?, detail = ?,"
 		       " log = coalesce(?, log), evidence = coalesce(?, evidence) WHERE id = ?",
-		       "sussssu", outcome, now_ms ? now_ms : 1, code_text, detail_text,
-		       log_end(log), evidence, id);
+		       "sussssu", outcome, now_ms ? now_ms : 1, code_text, detail_text, log,
+		       evidence, id);
 }
 
 int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,
 		     const char *code, const char *detail, const char *log_or_null,
 		     const json_t *evidence_or_null)
 {
-	AUTO_FREE char *evidence = NULL;
+	AUTO_FREE char *evidence = NULL, *log = NULL;
 	bool mine;
 	int r;
 
 	if (!outcome[0])
 		return -EINVAL;
+	if (log_or_null) {
+		log = log_kept(log_or_null);
+		if (!log)
+			return -ENOMEM;
+	}
 	if (evidence_or_null) {
 		evidence = json_dumps(evidence_or_null, JSON_COMPACT | JSON_ENCODE_ANY);
 		if (!evidence)
@@ -106,9 +113,8 @@ int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *
 	r = store_enter(s, &mine);
 	if (r < 0)
 		return r;
-	return store_leave(
-		s, mine,
-		end_change(s, id, now_ms, outcome, code, detail, log_or_null, evidence));
+	return store_leave(s, mine,
+			   end_change(s, id, now_ms, outcome, code, detail, log, evidence));
 }
 
 static int read_change(struct sql_rows *rows, struct store_change *c)
@@ -122,17 +128,17 @@ static int read_change(struct sql_rows *rows, struct store_change *c)
 	c->actor_uid = (uint32_t)sql_u64(rows, 6);
 	c->started_ms = sql_u64(rows, 7);
 	c->finished_ms = sql_u64(rows, 8);
-	r = store_copy(c->name, sizeof(c->name), sql_text(rows, 1));
+	r = sql_text_fit(rows, 1, c->name, sizeof(c->name));
 	if (r == 0)
-		r = store_copy(c->verb, sizeof(c->verb), sql_text(rows, 2));
+		r = sql_text_fit(rows, 2, c->verb, sizeof(c->verb));
 	if (r == 0)
-		r = store_copy(c->boot_id, sizeof(c->boot_id), sql_text(rows, 5));
+		r = sql_text_fit(rows, 5, c->boot_id, sizeof(c->boot_id));
 	if (r == 0)
-		r = store_copy(c->outcome, sizeof(c->outcome), sql_text(rows, 9));
+		r = sql_text_fit(rows, 9, c->outcome, sizeof(c->outcome));
 	if (r == 0)
-		r = store_copy(c->code, sizeof(c->code), sql_text(rows, 10));
+		r = sql_text_fit(rows, 10, c->code, sizeof(c->code));
 	if (r == 0)
-		r = store_copy(c->detail, sizeof(c->detail), sql_text(rows, 11));
+		r = sql_text_fit(rows, 11, c->detail, sizeof(c->detail));
 	if (r < 0)
 		return r;
 	if (!sql_is_null(rows, 12)) {

@@ -18,5 +18,5 @@ struct store {
 /* A transaction of one function, unless the caller has one open already. */
 int store_enter(struct store *s, bool *ret_mine);
 int store_leave(struct store *s, bool mine, int r);
-/* Copies a text column that the schema bounds; what is longer is damage. */
-int store_copy(char *out, size_t room, const char *text);
+/* Copies what fits, never half a character, and makes it plain (lib/plain.h). */
+void store_cut(char *out, size_t room, const char *text);
