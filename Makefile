@@ -9,6 +9,9 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 MAKEFLAGS += $(if $(V),,--no-print-directory)
+ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
+MAKEFLAGS += $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+endif
 
 comma	:= ,
 B	:= $(if $(SAN),build-san,build)

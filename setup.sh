@@ -10,7 +10,6 @@
 # written.  An interrupted run is simply started again.  With everything there it takes a
 # fraction of a second and no network.
 
-# shellcheck disable=SC2086	# lists of packages and libraries are split on purpose
 set -euo pipefail
 cd "$(dirname "$0")"
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
