@@ -10,7 +10,8 @@
 MAKEFLAGS += --no-builtin-rules
 MAKEFLAGS += $(if $(V),,--no-print-directory)
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
-MAKEFLAGS += $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+JOBS	:= $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+MAKEFLAGS += $(JOBS)
 endif
 
 comma	:= ,
