@@ -102,7 +102,7 @@ static int lsm_list(char *ret_list, size_t len, const char **ret_how)
 	long n;
 
 	if (read_kernel_line("securityfs", "/sys/kernel/security", "lsm", ret_list, len) == 0) {
-		*ret_how = "/sys/kernel/security/lsm";
+		*ret_how = "lsm in securityfs";
 		return has_word(ret_list, "bpf", ",");
 	}
 	n = syscall(__NR_lsm_list_modules, ids, &size, 0);

@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "cli/change.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/inspect.h"
+#include "cli/text.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+#include "lib/json.h"
+#include "lib/plain.h"
+#include "store/dsse.h"
+
+#define POLL_S		30     /* of one long-poll; shorter on a terminal, which is redrawn */
+#define STEP_LIMIT_MS	300000 /* loading and settling, with the verifier at its worst */
+#define LOG_LINES_SHOWN 20
+
+/* --- outcomes ------------------------------------------------------------------------- */
+
+/* store/store.h: "" | done | trial | failed | rolled_back */
+static const char *outcome_of(const json_t *change)
+{
+	const char *s = json_string_value(json_object_get(change, "outcome"));
+
+	return s ? s : "";
+}
+
+int change_exit(const json_t *change, struct fail *f)
+{
+	const char *outcome = outcome_of(change);
+	const char *code = json_string_value(json_object_get(change, "code"));
+	const char *detail = json_string_value(json_object_get(change, "detail"));
+	enum fail_code kind = FAIL_INTERNAL;
+
+	if (strcmp(outcome, "failed") == 0)
+		kind = code ? fail_by_name(code) : FAIL_INTERNAL;
+	else if (strcmp(outcome, "rolled_back") == 0)
+		kind = FAIL_UNHEALTHY;
+	else
+		return 0;
+	if (kind == FAIL_NONE)
+		kind = FAIL_INTERNAL;
+	fail_set(f, kind, "%s",
+		 detail && detail[0] ? detail
+		 : code		     ? code
+				     : "it failed without a reason");
+	return fail_exit(kind);
+}
+
+/* The last lines of a verifier log: where the reason stands. */
+static void print_log(const char *log, uint64_t change)
+{
+	size_t lines = 0, n = log ? strlen(log) : 0;
+	AUTO_FREE char *copy = NULL;
+	const char *start;
+
+	while (n > 0 && (log[n - 1] == '\n' || log[n - 1] == ' '))
+		n--;
+	if (n == 0)
+		return;
+	for (start = log + n; start > log; start--)
+		if (start[-1] == '\n' && ++lines == LOG_LINES_SHOWN)
+			break;
+	copy = strndup(start, (size_t)(log + n - start));
+	if (!copy)
+		return;
+	plain_make(copy, true);
+	fflush(stdout);
+	fprintf(stderr, "%s\n", start > log ? "  ..." : "  log:");
+	for (char *save, *line = strtok_r(copy, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		fprintf(stderr, "  %s\n", line);
+	if (change)
+		fprintf(stderr, "  the whole log: hotfixctl history --change %" PRIu64 "\n",
+			change);
+}
+
+/* --- following one change -------------------------------------------------------------- */
+
+struct follow {
+	struct cli *c;
+	uint64_t id;
+	const char *name;
+	const char *what;     /* "apply x@2" */
+	uint64_t deadline_ms; /* monotonic; UINT64_MAX: none */
+	bool drawn;	      /* a line that is to be redrawn stands there */
+	bool told;	      /* not a terminal: that it is on trial */
+};
+
+static uint64_t now_ms(void)
+{
+	return clock_mono_ns() / 1000000;
+}
+
+static bool is_over(const json_t *change)
+{
+	const char *outcome = outcome_of(change);
+
+	return outcome[0] && strcmp(outcome, "trial") != 0;
+}
+
+static bool redraws(const struct cli *c)
+{
+	return !c->json && isatty(STDERR_FILENO);
+}
+
+static void clear_line(struct follow *w)
+{
+	if (w->drawn)
+		fputs("\r\033[K", stderr);
+	w->drawn = false;
+}
+
+/* "on trial: 12 s of 60 s, 3 412 calls", from the hot-fix's own document. */
+static void describe_trial(const struct cli *c, const char *name, char *ret_line, size_t len)
+{
+	AUTO_JSON json_t *doc = NULL;
+	uint64_t calls = 0, whole, left;
+	const json_t *hook;
+	size_t i;
+
+	snprintf(ret_line, len, "on trial");
+	if (client_get(c, &doc, NULL, "/v1/hotfixes/%s", name) < 0 ||
+	    !json_object_get(doc, "trial_ms"))
+		return;
+	json_array_foreach(json_object_get(doc, "hooks"), i, hook) calls +=
+		(uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
+	whole = (uint64_t)json_integer_value(json_object_get(doc, "trial_ms"));
+	left = (uint64_t)json_integer_value(json_object_get(doc, "trial_left_ms"));
+	if (left <= whole)
+		snprintf(ret_line, len, "on trial: %s of %s, %s calls so far",
+			 text_seconds(whole - left), text_seconds(whole), text_count(calls));
+}
+
+static void show_line(struct follow *w, const char *line)
+{
+	if (!redraws(w->c))
+		return;
+	fprintf(stderr, "\r\033[K%s: %s", text_safe(w->what), line);
+	fflush(stderr);
+	w->drawn = true;
+}
+
+/* On a terminal one line that is redrawn, else one line in all. */
+static void show_trial(struct follow *w)
+{
+	char line[256];
+
+	if (w->c->json || (w->told && !redraws(w->c)))
+		return;
+	describe_trial(w->c, w->name, line, sizeof(line));
+	show_line(w, line);
+	if (!w->told && !w->drawn)
+		fprintf(stderr, "%s: %s\n", text_safe(w->what), line);
+	w->told = true;
+}
+
+static int timed_out(const struct follow *w, struct fail *f)
+{
+	int r = fail_set(f, FAIL_TIMEOUT,
+			 "%s has not ended in time; it goes on (change %" PRIu64 ")", w->what,
+			 w->id);
+
+	fail_hint(f, "hotfixctl history --change %" PRIu64 " tells how it ended", w->id);
+	return r;
+}
+
+/* The change's document once it is over; -EINTR: Ctrl-C. */
+static int follow(struct follow *w, json_t **ret_change, struct fail *f)
+{
+	for (;;) {
+		AUTO_JSON json_t *change = NULL;
+		uint64_t now = now_ms(), wait_s = redraws(w->c) ? 1 : POLL_S;
+		char path[128];
+		int r;
+
+		if (w->deadline_ms != UINT64_MAX) {
+			uint64_t left = w->deadline_ms > now ? w->deadline_ms - now : 0;
+
+			wait_s = (left + 999) / 1000 < wait_s ? (left + 999) / 1000 : wait_s;
+		}
+		snprintf(path, sizeof(path), "/v1/changes/%" PRIu64 "?wait=%" PRIu64, w->id,
+			 wait_s);
+		r = client_call(w->c,
+				&(struct client_call){.method = "GET",
+						      .path = path,
+						      .timeout_ms = (wait_s + 30) * 1000},
+				&change, f);
+		if (r == 0 && !is_over(change) && now >= w->deadline_ms)
+			r = timed_out(w, f);
+		if (r < 0 || is_over(change)) {
+			clear_line(w);
+			if (r == 0)
+				*ret_change = take_ptr(change);
+			return r;
+		}
+		show_trial(w);
+	}
+}
+
+static int interrupted(const struct follow *w)
+{
+	cli_note(w->c, "interrupted; %s goes on", w->what);
+	if (w->id)
+		cli_note(
+			w->c,
+			"hotfixctl status shows where it is, hotfixctl history --change %" PRIu64
+			" how it ended",
+			w->id);
+	else
+		cli_note(w->c, "hotfixctl history %s shows how it ended", w->name);
+	return CLI_EXIT_INTERRUPTED;
+}
+
+/* Says how it ended. Returns the exit status. */
+static int report(struct follow *w, const json_t *change, struct fail *f)
+{
+	const char *detail = json_string_value(json_object_get(change, "detail"));
+	int status = change_exit(change, f), r;
+
+	if (w->c->json) {
+		r = cli_print_json(change, f);
+		if (r < 0 || status == 0)
+			return r;
+		change_exit(change, f);
+		cli_print_fail(w->c, f);
+		return status;
+	}
+	if (status == 0) {
+		if (is_over(change) || !w->id)
+			printf("%s: done%s%s\n", text_safe(w->what),
+			       detail && detail[0] ? ": " : "", text_safe(detail));
+		return 0;
+	}
+	fflush(stdout);
+	fprintf(stderr, "hotfixctl: %s %s: %s\n", text_safe(w->what),
+		strcmp(outcome_of(change), "rolled_back") == 0 ? "was rolled back" : "failed",
+		text_safe(f->message));
+	print_log(json_string_value(json_object_get(change, "log")), w->id);
+	return status;
+}
+
+/*
+ * Sends the request that starts a change. hotfixd answers when the change is live or over: then
+ * *ret_answer is the change, or, as far as it only says {"change":ID}, what to follow.
+ * A refusal that left a change behind is shown with its log. Returns 0, an exit status or
+ * -errno.
+ */
+static int start(struct follow *w, const char *method, const char *path, const json_t *body,
+		 json_t **ret_answer, struct fail *f)
+{
+	AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("{}");
+	AUTO_JSON json_t *error = NULL, *change = NULL;
+	struct fail quiet;
+	int r, status;
+
+	if (!text)
+		return fail_set(f, FAIL_INTERNAL, "out of memory");
+	cli_catch_interrupt();
+	show_line(w, "under way");
+	r = client_call(w->c,
+			&(struct client_call){.method = method,
+					      .path = path,
+					      .body = strcmp(method, "POST") == 0 ? text : NULL,
+					      .body_len = strlen(text),
+					      .timeout_ms = STEP_LIMIT_MS,
+					      .reterr_doc = &error},
+			ret_answer, f);
+	clear_line(w);
+	if (r == 0)
+		w->id = (uint64_t)json_integer_value(json_object_get(*ret_answer, "change"));
+	if (r == -EINTR)
+		return interrupted(w);
+	w->id = w->id ? w->id : (uint64_t)json_integer_value(json_object_get(error, "change"));
+	if (r == 0 || !w->id ||
+	    client_get(w->c, &change, &quiet, "/v1/changes/%" PRIu64, w->id) < 0 ||
+	    !is_over(change))
+		return r;
+	/* The error's own words and code come first; the change adds the log. */
+	status = fail_exit(f->code);
+	if (w->c->json) {
+		r = cli_print_json(change, &quiet);
+		cli_print_fail(w->c, f);
+		return status;
+	}
+	cli_print_fail(w->c, f);
+	print_log(json_string_value(json_object_get(change, "log")), w->id);
+	return status;
+}
+
+/* For everything but apply: these end by themselves within seconds. */
+static int run(struct cli *c, const char *name, const char *what, const char *method,
+	       const char *path, const json_t *body, struct fail *f)
+{
+	struct follow w = {
+		.c = c, .name = name, .what = what, .deadline_ms = now_ms() + STEP_LIMIT_MS};
+	AUTO_JSON json_t *answer = NULL, *change = NULL;
+	int r = start(&w, method, path, body, &answer, f);
+
+	if (r != 0)
+		return r;
+	if (w.id && !is_over(answer)) {
+		r = follow(&w, &change, f);
+		if (r == -EINTR)
+			return interrupted(&w);
+		return r < 0 ? r : report(&w, change, f);
+	}
+	return report(&w, answer, f);
+}
+
+/* --- import --------------------------------------------------------------------------- */
+
+static int import_one(struct cli *c, const char *path, json_t **ret_answer, struct fail *f)
+{
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r = inspect_read_bundle(path, &buf, &len, f);
+
+	if (r < 0)
+		return r;
+	return client_call(c,
+			   &(struct client_call){.method = "POST",
+						 .path = "/v1/bundles",
+						 .body = buf,
+						 .body_len = len,
+						 .content_type = "application/octet-stream"},
+			   ret_answer, f);
+}
+
+int change_run_import(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *all = json_array();
+	AUTO_JSON json_t *doc = NULL;
+	int status = 0;
+
+	for (size_t i = 0; i < args_count(a); i++) {
+		AUTO_JSON json_t *answer = NULL;
+		const char *path = args_at(a, i);
+		struct fail f = {0};
+		int r = import_one(c, path, &answer, &f);
+
+		if (r < 0) {
+			struct fail named = f;
+
+			/* One file: as any other command fails. */
+			if (args_count(a) == 1) {
+				*reterr_fail = f;
+				return r;
+			}
+			if (!strstr(f.message, path)) {
+				fail_set(&named, f.code, "%s: %s", path, f.message);
+				if (f.hint[0])
+					fail_hint(&named, "%s", f.hint);
+			}
+			if (!c->json)
+				cli_print_fail(c, &named);
+			answer = fail_to_json(&named);
+			status = status ? status : fail_exit(f.code);
+			if (f.code == FAIL_UNREACHABLE || f.code == FAIL_PERMISSION) {
+				*reterr_fail = f; /* the next would fare no better */
+				return r;
+			}
+		} else if (!c->json) {
+			printf("%s: %s serial %s %s\n", text_safe(path),
+			       text_of(answer, "name"), text_of(answer, "serial"),
+			       json_is_true(json_object_get(answer, "already"))
+				       ? "is stored already"
+				       : "stored");
+		}
+		json_object_set_new(answer, "file", json_string(path));
+		json_array_append(all, answer);
+	}
+	if (!c->json)
+		return status;
+	doc = json_pack("{s:O}", "imported", all);
+	if (cli_print_json(doc, reterr_fail) < 0)
+		return -EIO;
+	return status;
+}
+
+int change_run_trust_import(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	const char *path = args_at(a, 0);
+	AUTO_JSON json_t *answer = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r;
+
+	r = io_read_file(path, DSSE_BYTES_MAX, &buf, &len);
+	if (r < 0)
+		return fail_set(reterr_fail,
+				r == -ENOENT   ? FAIL_NOT_FOUND
+				: r == -EACCES ? FAIL_PERMISSION
+					       : FAIL_BAD_FORMAT,
+				"%s: %s", path,
+				r == -EFBIG ? "larger than any root" : strerror(-r));
+	r = client_call(
+		c,
+		&(struct client_call){
+			.method = "POST", .path = "/v1/trust", .body = buf, .body_len = len},
+		&answer, reterr_fail);
+	if (r < 0)
+		return r;
+	if (c->json)
+		return cli_print_json(answer, reterr_fail);
+	printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
+	return 0;
+}
+
+/* --- apply ---------------------------------------------------------------------------- */
+
+static const char *text_yes(const json_t *v)
+{
+	return json_is_true(v) ? "yes" : "no";
+}
+
+static int print_dry_run(struct cli *c, const char *what, const json_t *doc, struct fail *f)
+{
+	static const struct text_column columns[] = {
+		{"HOOK", 0},	      {"PROGRAM", 0},	     {"ATTACH AS", 0},
+		{"KIND", 0},	      {"INSNS", TEXT_RIGHT}, {"JITED", TEXT_RIGHT},
+		{"OK", TEXT_COLORED}, {"WHY", TEXT_WRAP},
+	};
+	const json_t *hooks = json_object_get(doc, "hooks"), *h;
+	struct text_table *t;
+	bool able = true;
+	size_t i;
+
+	json_array_foreach(hooks, i, h) able &= !json_is_false(json_object_get(h, "ok"));
+	if (c->json) {
+		int r = cli_print_json(doc, f);
+
+		return r < 0 ? r : able ? 0 : fail_exit(FAIL_INCOMPATIBLE);
+	}
+	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
+	json_array_foreach(hooks, i, h)
+	{
+		const char *as = text_of(h, "attach_as"), *target = text_of(h, "attach_target");
+		char where[300];
+
+		snprintf(where, sizeof(where), "%s%s%s", as, target[0] ? "/" : "", target);
+		text_table_line(t, text_hook(h), text_of(h, "program"), where,
+				text_of(h, "kind"),
+				text_number_or_dash(json_object_get(h, "insns")),
+				text_number_or_dash(json_object_get(h, "jited_bytes")),
+				text_yes(json_object_get(h, "ok")), text_of(h, "why"));
+	}
+	text_table_print(t);
+	printf("%s: %s; loaded in %s ms, nothing was attached\n", text_safe(what),
+	       able ? "would be applied" : "cannot be applied here",
+	       text_number_or_dash(json_object_get(doc, "load_ms")));
+	return able ? 0 : fail_exit(FAIL_INCOMPATIBLE);
+}
+
+static int dry_run(struct cli *c, const char *path, const char *what, const json_t *body,
+		   struct fail *f)
+{
+	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
+	AUTO_JSON json_t *doc = NULL, *error = NULL;
+	int r;
+
+	if (!text)
+		return fail_set(f, FAIL_INTERNAL, "out of memory");
+	r = client_call(c,
+			&(struct client_call){.method = "POST",
+					      .path = path,
+					      .body = text,
+					      .body_len = strlen(text),
+					      .timeout_ms = STEP_LIMIT_MS,
+					      .reterr_doc = &error},
+			&doc, f);
+	if (r == 0)
+		return print_dry_run(c, what, doc, f);
+	if (error && !c->json)
+		print_log(json_string_value(json_object_get(error, "log")), 0);
+	return r;
+}
+
+static int apply_body(const struct args *a, uint64_t serial, json_t **ret_body, struct fail *f)
+{
+	static const char *const flags[][2] = {
+		{"--commit", "commit"}, {"--observe", "observe"}, {"--dry-run", "dry_run"}};
+	const char *trial = args_value(a, "--trial");
+	AUTO_JSON json_t *body = json_object();
+	uint64_t ms;
+
+	if (trial && args_given(a, "--commit"))
+		return fail_set(f, FAIL_USAGE, "--trial and --commit contradict each other");
+	if (serial)
+		json_object_set_new(body, "serial", json_integer((json_int_t)serial));
+	if (trial) {
+		if (clock_parse_duration(trial, &ms) < 0 || ms == 0)
+			return fail_set(f, FAIL_USAGE,
+					"--trial: \"%s\" is not a duration like 90s, 5m, 2h",
+					trial);
+		json_object_set_new(body, "trial_ms", json_integer((json_int_t)ms));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
+		if (args_given(a, flags[i][0]))
+			json_object_set_new(body, flags[i][1], json_true());
+	*ret_body = take_ptr(body);
+	return 0;
+}
+
+/* On trial, and nobody waits for its end. */
+static void explain_trial(struct cli *c, const char *name, const char *what)
+{
+	AUTO_JSON json_t *doc = NULL;
+	const json_t *left = NULL;
+
+	if (client_get(c, &doc, NULL, "/v1/hotfixes/%s", name) == 0)
+		left = json_object_get(doc, "trial_left_ms");
+	if (left)
+		printf("%s: live, on trial for %s\n", text_safe(what),
+		       text_seconds((uint64_t)json_integer_value(left)));
+	else
+		printf("%s: live, on trial\n", text_safe(what));
+	printf("It commits by itself when the trial ends well (hotfixctl status); "
+	       "hotfixctl commit %s or hotfixctl rollback %s ends it now.\n",
+	       name, name);
+}
+
+int change_run_apply(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *answer = NULL, *change = NULL, *body = NULL;
+	const char *limit = args_value(a, "--wait");
+	char name[HOOK_NAME_MAX + 1], what[128], path[128];
+	struct follow w = {.c = c, .name = name, .what = what, .deadline_ms = UINT64_MAX};
+	uint64_t serial, wait_ms = 0;
+	int r;
+
+	r = cli_parse_version(args_at(a, 0), name, &serial, reterr_fail);
+	if (r == 0)
+		r = apply_body(a, serial, &body, reterr_fail);
+	if (r < 0)
+		return r;
+	if (limit && clock_parse_duration(limit, &wait_ms) < 0)
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"--wait: \"%s\" is not a duration like 90s, 5m, 2h", limit);
+	snprintf(what, sizeof(what), serial ? "apply %s@%" PRIu64 : "apply %s", name, serial);
+	snprintf(path, sizeof(path), "/v1/hotfixes/%s/apply", name);
+	if (args_given(a, "--dry-run"))
+		return dry_run(c, path, what, body, reterr_fail);
+	if (limit)
+		w.deadline_ms = now_ms() + wait_ms;
+	r = start(&w, "POST", path, body, &answer, reterr_fail);
+	if (r != 0)
+		return r;
+	if (!is_over(answer) && args_given(a, "--wait")) {
+		r = follow(&w, &change, reterr_fail);
+		if (r == -EINTR)
+			return interrupted(&w);
+		return r < 0 ? r : report(&w, change, reterr_fail);
+	}
+	r = report(&w, answer, reterr_fail);
+	if (r == 0 && !c->json && !is_over(answer))
+		explain_trial(c, name, what);
+	return r;
+}
+
+/* --- the rest ------------------------------------------------------------------------- */
+
+static int simple(struct cli *c, const struct args *a, const char *verb, const json_t *body,
+		  struct fail *f)
+{
+	char name[HOOK_NAME_MAX + 1], what[128], path[128];
+	uint64_t serial;
+	int r;
+
+	r = cli_parse_version(args_at(a, 0), name, &serial, f);
+	if (r < 0)
+		return r;
+	if (serial)
+		return fail_set(f, FAIL_USAGE, "%s takes a NAME without @SERIAL", verb);
+	snprintf(what, sizeof(what), "%s %s", verb, name);
+	snprintf(path, sizeof(path), "/v1/hotfixes/%s/%s", name, verb);
+	return run(c, name, what, "POST", path, body, f);
+}
+
+static json_t *reason_body(const struct args *a)
+{
+	json_t *body = json_object();
+
+	if (args_value(a, "--reason"))
+		json_object_set_new(body, "reason", json_string(args_value(a, "--reason")));
+	return body;
+}
+
+int change_run_commit(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	return simple(c, a, "commit", NULL, reterr_fail);
+}
+
+int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *body = reason_body(a);
+	const char *to = args_value(a, "--to");
+	uint64_t serial;
+	int r;
+
+	if (to) {
+		r = cli_parse_u64("--to", to, 1, INT64_MAX, &serial, reterr_fail);
+		if (r < 0)
+			return r;
+		json_object_set_new(body, "to", json_integer((json_int_t)serial));
+	}
+	return simple(c, a, "rollback", body, reterr_fail);
+}
+
+int change_run_disable(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *body = reason_body(a);
+
+	return simple(c, a, "disable", body, reterr_fail);
+}
+
+int change_run_enable(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	return simple(c, a, "enable", NULL, reterr_fail);
+}
+
+int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	char name[HOOK_NAME_MAX + 1], what[128], path[128];
+	uint64_t serial;
+	int r;
+
+	r = cli_parse_version(args_at(a, 0), name, &serial, reterr_fail);
+	if (r < 0)
+		return r;
+	snprintf(what, sizeof(what), serial ? "remove %s@%" PRIu64 : "remove %s", name, serial);
+	snprintf(path, sizeof(path), serial ? "/v1/hotfixes/%s/%" PRIu64 : "/v1/hotfixes/%s",
+		 name, serial);
+	return run(c, name, what, "DELETE", path, NULL, reterr_fail);
+}

@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "cli/command.h"
+
+#include <string.h>
+
+#include "cli/build.h"
+#include "cli/change.h"
+#include "cli/client.h"
+#include "cli/inspect.h"
+#include "cli/show.h"
+#include "cli/sign.h"
+#include "lib/json.h"
+
+/* clang-format off */
+#define OPT_END { NULL, 0, OPT_FLAG, NULL, NULL }
+#define OPT_PASSPHRASE \
+	{ "--passphrase-fd", 0, OPT_VALUE, "N", "read passphrases from descriptor N, one a line" }
+#define OPT_SIGN \
+	{ "--key", 0, OPT_LIST, "SEC", "secret keys to sign with" }, OPT_PASSPHRASE
+#define OPT_REASON \
+	{ "--reason", 0, OPT_VALUE, "TEXT", "why, for the history" }
+
+static const struct opt key_new_opts[] = {
+	{ "--out", 0, OPT_VALUE, "PREFIX", "writes PREFIX.sec (0600) and PREFIX.pub" },
+	{ "--no-passphrase", 0, OPT_FLAG, NULL, "leave the secret key readable, for automation" },
+	OPT_PASSPHRASE,
+	OPT_END,
+};
+
+static const struct opt trust_init_opts[] = {
+	{ "--key", 0, OPT_LIST, "PUB", "public keys that may sign hot-fixes" },
+	{ "--threshold", 0, OPT_VALUE, "N", "how many of them must sign each (1)" },
+	{ "--root-key", 0, OPT_LIST, "PUB", "keys that sign the next root (those of --key)" },
+	{ "--root-threshold", 0, OPT_VALUE, "N", "how many of those must (as --threshold, or 1)" },
+	{ "--sign", 0, OPT_LIST, "SEC", "sign the root itself with these" },
+	OPT_PASSPHRASE,
+	{ "--out", 0, OPT_VALUE, "ROOT", "the file to write" },
+	OPT_END,
+};
+
+static const struct opt build_opts[] = {
+	{ "--serial", 0, OPT_VALUE, "N", "which version (the highest in manifest.json)" },
+	{ "--include", 0, OPT_VALUE, "DIR", "headers for hot-fixes (../include/hotfixd from hotfixctl)" },
+	OPT_SIGN,
+	{ "--out", 0, OPT_VALUE, "FILE", "the bundle to write" },
+	OPT_END,
+};
+
+static const struct opt pack_opts[] = {
+	{ "--object", 0, OPT_VALUE, "FILE.o", "the compiled BPF object" },
+	{ "--name", 0, OPT_VALUE, "N", "name of the hot-fix: a-z, 0-9 and '-'" },
+	{ "--serial", 0, OPT_VALUE, "S", "grows with each version" },
+	{ "--label", 0, OPT_VALUE, "L", "what people call this version" },
+	{ "--title", 0, OPT_VALUE, "T", "one line" },
+	{ "--cve", 0, OPT_LIST, "C", "CVE-YYYY-NNNN that it closes" },
+	{ "--severity", 0, OPT_VALUE, "S", "low, medium, high or critical" },
+	{ "--default", 0, OPT_FLAG, NULL, "its congestion control becomes the host's default" },
+	{ "--state", 0, OPT_VALUE, "own|compatible", "what live sockets do on a switch of version" },
+	{ "--accept-preemption-leak", 0, OPT_FLAG, NULL, "may run as fmod_ret where calls can slip by" },
+	{ "--expires", 0, OPT_VALUE, "TS", "no first attach after 2026-05-04T10:11:12Z" },
+	{ "--manifest", 0, OPT_VALUE, "BASE.json", "further fields; options come first" },
+	OPT_SIGN,
+	{ "--out", 0, OPT_VALUE, "FILE", "the bundle to write" },
+	OPT_END,
+};
+
+static const struct opt verify_opts[] = {
+	{ "--root", 0, OPT_VALUE, "ROOT", "the root whose keys count" },
+	OPT_END,
+};
+
+static const struct opt apply_opts[] = {
+	{ "--trial", 0, OPT_VALUE, "DURATION", "length of the trial (the manifest's)" },
+	{ "--commit", 0, OPT_FLAG, NULL, "commit at once, without a trial" },
+	{ "--observe", 0, OPT_FLAG, NULL, "count what it would deny, deny nothing" },
+	{ "--dry-run", 0, OPT_FLAG, NULL, "load through the verifier, attach nothing" },
+	{ "--wait", 0, OPT_MAYBE, "DURATION", "until the trial has ended" },
+	OPT_END,
+};
+
+static const struct opt rollback_opts[] = {
+	{ "--to", 0, OPT_VALUE, "SERIAL", "not to the version before, but to this one" },
+	OPT_REASON,
+	OPT_END,
+};
+
+static const struct opt disable_opts[] = { OPT_REASON, OPT_END };
+
+static const struct opt history_opts[] = {
+	{ "--change", 0, OPT_VALUE, "ID", "one change, with evidence and verifier log" },
+	{ "--limit", 0, OPT_VALUE, "N", "at most this many, newest first (100)" },
+	OPT_END,
+};
+
+static const struct opt events_opts[] = {
+	{ "--follow", 'f', OPT_FLAG, NULL, "go on as they come" },
+	OPT_END,
+};
+
+static const struct opt audit_opts[] = {
+	{ "--verify", 0, OPT_FLAG, NULL, "check the chain of hashes" },
+	{ "--after", 0, OPT_VALUE, "ROW", "from the row after this one" },
+	{ "--limit", 0, OPT_VALUE, "N", "at most this many (1000)" },
+	OPT_END,
+};
+/* clang-format on */
+
+#define MANY ARGS_MAX
+
+const struct command command_table[] = {
+	{"key new", sign_key_new, COMMAND_AUTHOR, "", 0, 0, COMPLETE_NOTHING, key_new_opts,
+	 "make a signing key",
+	 "Without --no-passphrase the secret key is sealed under a passphrase, which is\n"
+	 "asked for twice on the terminal or read from --passphrase-fd.",
+	 "hotfixctl key new --out release\n"
+	 "hotfixctl key new --out ci --no-passphrase\n"},
+	{"build", build_run, COMMAND_AUTHOR, "DIR", 1, 1, COMPLETE_FILES, build_opts,
+	 "compile the source of a hot-fix and sign it",
+	 "DIR has hotfix.bpf.c and manifest.json. Each item of the manifest's \"versions\"\n"
+	 "replaces fields of the whole; the source sees its number as HOTFIX_SERIAL.\n"
+	 "$CLANG, $LLVM_STRIP and $SOURCE_DATE_EPOCH are honoured.",
+	 "hotfixctl build patches/cve-2026-31431-copyfail --key release.sec --out fix.hotfix\n"},
+	{"pack", build_run_pack, COMMAND_AUTHOR, "", 0, 0, COMPLETE_NOTHING, pack_opts,
+	 "sign an object that someone else compiled",
+	 "The hooks are read from the object's sections.",
+	 "hotfixctl pack --object deny.o --name deny-x --serial 1 --key release.sec \\\n"
+	 "    --out deny.hotfix\n"},
+	{"verify", inspect_run_verify, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES,
+	 verify_opts, "check signatures, digest and hooks of a bundle",
+	 "The root is that of --root, else $HOTFIX_ROOT, else /etc/hotfixd/root.json, else the\n"
+	 "daemon's. Without any the bundle is refused.",
+	 "hotfixctl verify fix.hotfix --root root.json\n"},
+	{"inspect", inspect_run, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES, NULL,
+	 "show what a bundle or a root says, unverified", NULL,
+	 "hotfixctl inspect fix.hotfix\n"},
+
+	{"trust init", sign_trust_init, COMMAND_TRUST, "", 0, 0, COMPLETE_NOTHING,
+	 trust_init_opts, "make the root: which keys may sign hot-fixes",
+	 "The first root needs no signature: a host trusts it because an administrator\n"
+	 "imports it. Without --root-key the release keys also sign the next root.",
+	 "hotfixctl trust init --key release.pub --out root.json\n"
+	 "hotfixctl trust init --key a.pub b.pub c.pub --threshold 2 --out root.json\n"},
+	{"trust import", change_run_trust_import, COMMAND_TRUST, "ROOT", 1, 1, COMPLETE_FILES,
+	 NULL, "make this host trust a root",
+	 "The first root is taken as it is; a later one must be signed by the one in force.",
+	 "hotfixctl trust import root.json\n"},
+	{"trust show", show_run_trust, COMMAND_TRUST, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "the root that this host trusts", NULL, "hotfixctl trust show\n"},
+
+	{"import", change_run_import, COMMAND_CHANGE, "FILE...", 1, MANY, COMPLETE_FILES, NULL,
+	 "verify bundles and store them on this host",
+	 "Importing changes nothing that runs. Of several files each is tried; the exit\n"
+	 "status is that of the first that was refused.",
+	 "hotfixctl import fix.hotfix\n"},
+	{"apply", change_run_apply, COMMAND_CHANGE, "NAME[@SERIAL]", 1, 1, COMPLETE_NAMES,
+	 apply_opts, "make a stored version live, on trial",
+	 "Returns when the version is live on trial, or with --wait when the trial has\n"
+	 "ended: committed (exit 0) or rolled back (exit 7). Ctrl-C ends the waiting, not\n"
+	 "the trial (exit 130). Without @SERIAL the newest stored version is meant.",
+	 "hotfixctl apply cve-2026-31431-copyfail --dry-run\n"
+	 "hotfixctl apply cve-2026-31431-copyfail@2 --wait\n"
+	 "hotfixctl apply my-cubic --trial 10m --wait=15m\n"},
+	{"commit", change_run_commit, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
+	 "end a trial: the version stays", NULL, "hotfixctl commit cve-2026-31431-copyfail\n"},
+	{"rollback", change_run_rollback, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES,
+	 rollback_opts, "back to the version before",
+	 "In a trial: ends it. Else back to the version committed before this one, or to\n"
+	 "the one that --to names, which this host must have committed once.",
+	 "hotfixctl rollback cve-2026-31431-copyfail --reason \"breaks backup\"\n"},
+	{"disable", change_run_disable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES,
+	 disable_opts, "take a hot-fix off; it stays stored",
+	 "It stays off over restarts and reboots until enable or apply.",
+	 "hotfixctl disable my-cubic --reason \"measuring without\"\n"},
+	{"enable", change_run_enable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
+	 "make a disabled hot-fix live again", NULL, "hotfixctl enable my-cubic\n"},
+	{"remove", change_run_remove, COMMAND_CHANGE, "NAME[@SERIAL]", 1, 1, COMPLETE_NAMES,
+	 NULL, "take a hot-fix, or one stored version, off this host",
+	 "History and audit log stay.",
+	 "hotfixctl remove my-cubic\nhotfixctl remove my-cubic@1\n"},
+
+	{"status", show_run_status, COMMAND_LOOK, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "what is live, on trial, off, and why", NULL,
+	 "hotfixctl status\nhotfixctl -j status\n"},
+	{"list", show_run_list, COMMAND_LOOK, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "stored versions", NULL, "hotfixctl list\n"},
+	{"show", show_run_show, COMMAND_LOOK, "NAME", 1, 1, COMPLETE_NAMES, NULL,
+	 "all about one hot-fix", NULL, "hotfixctl show my-cubic\n"},
+	{"history", show_run_history, COMMAND_LOOK, "[NAME]", 0, 1, COMPLETE_NAMES,
+	 history_opts, "changes and how they ended", NULL,
+	 "hotfixctl history my-cubic\nhotfixctl history --change 12\n"},
+	{"events", show_run_events, COMMAND_LOOK, "[NAME]", 0, 1, COMPLETE_NAMES, events_opts,
+	 "what hot-fixes saw and what changed, line by line",
+	 "With -j one JSON document a line.", "hotfixctl events --follow\n"},
+	{"audit", show_run_audit, COMMAND_LOOK, "", 0, 0, COMPLETE_NOTHING, audit_opts,
+	 "the hash-chained log of decisions", "--verify exits 4 when a row was changed.",
+	 "hotfixctl audit --verify\n"},
+	{"doctor", show_run_doctor, COMMAND_LOOK, "[NAME | FILE]", 0, 1, COMPLETE_BOTH, NULL,
+	 "what this host can, and whether a hot-fix can run here",
+	 "Loads tiny programs and attaches none. A FILE's name has a dot or a slash in it.\n"
+	 "Exit 5 when a check fails, or with NAME or FILE when that hot-fix cannot run.\n"
+	 "Without a daemon hotfixctl looks itself.",
+	 "hotfixctl doctor\nhotfixctl doctor ./fix.hotfix\n"},
+
+	{"help", command_run_help, COMMAND_SELF, "[COMMAND]", 0, 2, COMPLETE_NOTHING, NULL,
+	 "this list, or about one command", NULL, "hotfixctl help apply\n"},
+	{"completion", command_run_completion, COMMAND_SELF, "bash", 1, 1, COMPLETE_NOTHING,
+	 NULL, "completion for a shell",
+	 "\"completion names\" lists the stored hot-fixes for it.",
+	 "source <(hotfixctl completion bash)\n"},
+};
+
+const size_t command_count = ARRAY_SIZE(command_table);
+
+/* --- finding -------------------------------------------------------------------------- */
+
+static const struct command *find_words(const char *words)
+{
+	for (size_t i = 0; i < command_count; i++)
+		if (strcmp(command_table[i].words, words) == 0)
+			return &command_table[i];
+	return NULL;
+}
+
+const struct command *command_find(int argc, char *const *argv, int *ret_words)
+{
+	char words[128];
+	const struct command *c = NULL;
+
+	*ret_words = 2;
+	if (argc > 1) {
+		snprintf(words, sizeof(words), "%s %s", argv[0], argv[1]);
+		c = find_words(words);
+	}
+	if (c)
+		return c;
+	*ret_words = 1;
+	/* A word with a blank in it is not two words. */
+	return argc > 0 && !strchr(argv[0], ' ') ? find_words(argv[0]) : NULL;
+}
+
+/* What may stand behind a first word: "new" behind "key". */
+static size_t second_words(const char *first, const char *ret_words[], size_t max)
+{
+	size_t n = 0, len = strlen(first);
+
+	for (size_t i = 0; i < command_count && n < max; i++)
+		if (strncmp(command_table[i].words, first, len) == 0 &&
+		    command_table[i].words[len] == ' ')
+			ret_words[n++] = command_table[i].words + len + 1;
+	return n;
+}
+
+int command_unknown(int argc, char *const *argv, struct fail *f)
+{
+	const char *words[64], *nearest;
+	char list[256] = "", both[128];
+	size_t n = second_words(argv[0], words, ARRAY_SIZE(words));
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			 i ? ", " : "", words[i]);
+	if (n && (argc < 2 || argv[1][0] == '-')) {
+		r = fail_set(f, FAIL_USAGE, "%s is not a whole command", argv[0]);
+		fail_hint(f, "behind %s comes one of: %s", argv[0], list);
+		return r;
+	}
+	if (n) {
+		r = fail_set(f, FAIL_USAGE, "there is no command %s %s", argv[0], argv[1]);
+		nearest = args_nearest(argv[1], words, n);
+		if (nearest)
+			fail_hint(f, "did you mean %s %s?", argv[0], nearest);
+		else
+			fail_hint(f, "behind %s comes one of: %s", argv[0], list);
+		return r;
+	}
+	r = fail_set(f, FAIL_USAGE, "there is no command %s", argv[0]);
+	for (n = 0; n < command_count && n < ARRAY_SIZE(words); n++)
+		words[n] = command_table[n].words;
+	nearest = args_nearest(argv[0], words, n);
+	if (!nearest && argc > 1) {
+		snprintf(both, sizeof(both), "%s %s", argv[0], argv[1]);
+		nearest = args_nearest(both, words, n);
+	}
+	if (nearest)
+		fail_hint(f, "did you mean %s?", nearest);
+	else
+		fail_hint(f, "hotfixctl help lists them all");
+	return r;
+}
+
+/* --- help ----------------------------------------------------------------------------- */
+
+static const char *const group_titles[COMMAND_GROUPS_] = {
+	[COMMAND_AUTHOR] = "Make and check bundles (no daemon needed)",
+	[COMMAND_TRUST] = "Trust",
+	[COMMAND_CHANGE] = "Change what runs on this host",
+	[COMMAND_LOOK] = "Look",
+	[COMMAND_SELF] = "hotfixctl itself",
+};
+
+void command_usage(FILE *out)
+{
+	fprintf(out, "usage: hotfixctl [--socket PATH] [-j] COMMAND [OPTION...] [ARGUMENT...]\n"
+		     "Keeps this host's kernel fixed while it runs.\n");
+	for (int g = 0; g < COMMAND_GROUPS_; g++) {
+		fprintf(out, "\n%s\n", group_titles[g]);
+		for (size_t i = 0; i < command_count; i++) {
+			const struct command *c = &command_table[i];
+			char left[64];
+
+			if ((int)c->group != g)
+				continue;
+			snprintf(left, sizeof(left), "%s %s", c->words, c->args);
+			fprintf(out, "  %-22s %s\n", left, c->brief);
+		}
+	}
+	fprintf(out,
+		"\n"
+		"Exit status: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused (signature,\n"
+		"policy, downgrade), 5 this host cannot, 6 load or attach failed, 7 unhealthy:\n"
+		"rolled back, 8 --wait timed out, 9 conflict, 10 hotfixd unreachable,\n"
+		"11 permission, 130 interrupted.\n"
+		"hotfixctl COMMAND --help tells more; so does man hotfixctl.\n");
+}
+
+void command_synopsis(const struct command *c, FILE *out)
+{
+	fprintf(out, "hotfixctl %s", c->words);
+	if (c->args[0])
+		fprintf(out, " %s", c->args);
+	for (const struct opt *o = c->opts; o && o->name; o++)
+		switch (o->kind) {
+		case OPT_FLAG:
+			fprintf(out, " [%s]", o->name);
+			break;
+		case OPT_VALUE:
+			fprintf(out, " [%s %s]", o->name, o->value);
+			break;
+		case OPT_MAYBE:
+			fprintf(out, " [%s[=%s]]", o->name, o->value);
+			break;
+		case OPT_LIST:
+			fprintf(out, " [%s %s...]", o->name, o->value);
+			break;
+		}
+	fputc('\n', out);
+}
+
+static void print_options(const struct opt *opts, FILE *out)
+{
+	for (const struct opt *o = opts; o && o->name; o++) {
+		char left[64], letter[8] = "    ";
+
+		if (o->letter)
+			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+		snprintf(left, sizeof(left), "%s%s%s%s%s", o->name,
+			 o->kind == OPT_MAYBE ? "[="
+			 : o->value	      ? " "
+					      : "",
+			 o->value ? o->value : "",
+			 o->kind == OPT_LIST	? "..."
+			 : o->kind == OPT_MAYBE ? "]"
+						: "",
+			 "");
+		fprintf(out, "  %s%-28s %s\n", letter, left, o->help);
+	}
+}
+
+void command_help(const struct command *c, FILE *out)
+{
+	fprintf(out, "usage: ");
+	command_synopsis(c, out);
+	fprintf(out, "\n%s\n", c->brief);
+	if (c->text)
+		fprintf(out, "\n%s\n", c->text);
+	if (c->opts) {
+		fprintf(out, "\nOptions\n");
+		print_options(c->opts, out);
+	}
+	fprintf(out, "\nOptions of all commands\n");
+	print_options(args_global, out);
+	if (c->examples)
+		fprintf(out, "\nExamples\n");
+	for (const char *line = c->examples; line && *line;) {
+		size_t n = strcspn(line, "\n");
+
+		fprintf(out, "  %.*s\n", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+}
+
+int command_run_help(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	char *words[2] = {(char *)(uintptr_t)args_at(a, 0), (char *)(uintptr_t)args_at(a, 1)};
+	int n = (int)args_count(a), used;
+	const struct command *command;
+
+	(void)c;
+	if (n == 0) {
+		command_usage(stdout);
+		return 0;
+	}
+	command = command_find(n, words, &used);
+	if (!command || used != n)
+		return command_unknown(n, words, reterr_fail);
+	command_help(command, stdout);
+	return 0;
+}
+
+/* --- completion ----------------------------------------------------------------------- */
+
+/* The words that may come after word number `after` ("" at the start). */
+static void print_first_words(FILE *out)
+{
+	const char *last = "";
+	size_t last_len = 0;
+
+	for (size_t i = 0; i < command_count; i++) {
+		const char *words = command_table[i].words;
+		size_t n = strcspn(words, " ");
+
+		if (n == last_len && strncmp(words, last, n) == 0)
+			continue;
+		fprintf(out, "%s%.*s", i ? " " : "", (int)n, words);
+		last = words;
+		last_len = n;
+	}
+}
+
+static void print_opt_words(const struct opt *opts, FILE *out)
+{
+	for (const struct opt *o = opts; o && o->name; o++)
+		fprintf(out, " %s", o->name);
+}
+
+/* Options whose value is a file. */
+static bool takes_file(const struct opt *o)
+{
+	static const char *const values[] = {"FILE",   "FILE.o", "ROOT", "PUB",	     "SEC",
+					     "PREFIX", "DIR",	 "PATH", "BASE.json"};
+
+	for (size_t i = 0; o->value && i < ARRAY_SIZE(values); i++)
+		if (strcmp(o->value, values[i]) == 0)
+			return true;
+	return false;
+}
+
+static void print_file_options(FILE *out)
+{
+	fprintf(out, "--socket");
+	for (size_t i = 0; i < command_count; i++)
+		for (const struct opt *o = command_table[i].opts; o && o->name; o++)
+			if (takes_file(o))
+				fprintf(out, "|%s", o->name);
+}
+
+void command_completion_bash(FILE *out)
+{
+	fprintf(out, "# bash completion for hotfixctl; made by: hotfixctl completion bash\n"
+		     "_hotfixctl() {\n"
+		     "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+		     "\tlocal words=() w skip= i socket=()\n"
+		     "\tCOMPREPLY=()\n"
+		     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+		     "\t\tw=${COMP_WORDS[i]}\n"
+		     "\t\tif [[ $skip ]]; then socket=(--socket \"$w\"); skip=; continue; fi\n"
+		     "\t\t[[ $w == --socket ]] && skip=1\n"
+		     "\t\t[[ $w == -* ]] || words+=(\"$w\")\n"
+		     "\tdone\n"
+		     "\tcase $prev in\n\t");
+	print_file_options(out);
+	fprintf(out, ")\n"
+		     "\t\tcompopt -o filenames\n"
+		     "\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+		     "\t\treturn ;;\n"
+		     "\tesac\n"
+		     "\tlocal options=\"\" names= files= next=\"\"\n"
+		     "\tcase \"${words[0]} ${words[1]}\" in\n");
+	for (size_t i = 0; i < command_count; i++) {
+		const struct command *c = &command_table[i];
+
+		fprintf(out, "\t\"%s\"%s)\n\t\toptions=\"", c->words,
+			strchr(c->words, ' ') ? "" : "\\ *");
+		print_opt_words(c->opts, out);
+		fprintf(out, "\"%s%s ;;\n",
+			c->complete == COMPLETE_FILES || c->complete == COMPLETE_BOTH
+				? " files=1"
+				: "",
+			c->complete == COMPLETE_NAMES || c->complete == COMPLETE_BOTH
+				? " names=1"
+				: "");
+	}
+	/* The second word of "key new"; a lone first word. */
+	for (size_t i = 0; i < command_count; i++) {
+		const char *words = command_table[i].words, *seconds[16];
+		size_t len = strcspn(words, " "), n;
+		char first[32];
+
+		if (!words[len] ||
+		    (i && strncmp(command_table[i - 1].words, words, len + 1) == 0))
+			continue;
+		snprintf(first, sizeof(first), "%.*s", (int)len, words);
+		n = second_words(first, seconds, ARRAY_SIZE(seconds));
+		fprintf(out, "\t%s\\ *)\n\t\tnext=\"", first);
+		for (size_t j = 0; j < n; j++)
+			fprintf(out, "%s%s", j ? " " : "", seconds[j]);
+		fprintf(out, "\" ;;\n");
+	}
+	fprintf(out, "\t\" \")\n\t\tnext=\"");
+	print_first_words(out);
+	fprintf(out, "\" ;;\n\tesac\n"
+		     "\tif [[ $cur == -* ]]; then\n\t\tnext=\"$options");
+	print_opt_words(args_global, out);
+	fprintf(out, "\"\n"
+		     "\telif [[ ${words[0]} == help ]]; then\n\t\tnext=\"");
+	print_first_words(out);
+	fprintf(out,
+		"\"\n"
+		"\telif [[ ${words[0]} == completion ]]; then\n\t\tnext=bash\n"
+		"\telif [[ $names ]]; then\n"
+		"\t\tnext=$(hotfixctl \"${socket[@]}\" completion names 2>/dev/null)\n"
+		"\tfi\n"
+		"\tmapfile -t COMPREPLY < <(compgen -W \"$next\" -- \"$cur\")\n"
+		"\tif [[ $files && $cur != -* ]]; then\n"
+		"\t\tcompopt -o filenames\n"
+		"\t\tmapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$cur\")\n"
+		"\tfi\n"
+		"}\n"
+		"complete -F _hotfixctl hotfixctl\n");
+}
+
+static int print_names(struct cli *c, struct fail *f)
+{
+	AUTO_JSON json_t *doc = NULL;
+	const char *last = "";
+	const json_t *v;
+	size_t i;
+	int r = client_get(c, &doc, f, "/v1/hotfixes");
+
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(doc, "versions"), i, v)
+	{
+		const char *name = json_string_value(json_object_get(v, "name"));
+
+		if (name && strcmp(name, last) != 0)
+			puts(last = name);
+	}
+	return 0;
+}
+
+int command_run_completion(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	if (strcmp(args_at(a, 0), "bash") == 0) {
+		command_completion_bash(stdout);
+		return 0;
+	}
+	if (strcmp(args_at(a, 0), "names") == 0)
+		return print_names(c, reterr_fail);
+	return fail_set(reterr_fail, FAIL_USAGE, "completion is there for bash only");
+}

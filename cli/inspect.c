@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "cli/inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/audit.h"
+#include "cli/client.h"
+#include "cli/text.h"
+#include "lib/clock.h"
+#include "lib/io.h"
+#include "lib/json.h"
+#include "lib/plain.h"
+#include "store/bytes.h"
+
+#define ROOT_DEFAULT "/etc/hotfixd/root.json"
+
+int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
+			struct fail *reterr_fail)
+{
+	int r = io_read_file(path, BUNDLE_BYTES_MAX, ret_buf, ret_len);
+
+	if (r == -EFBIG)
+		return fail_set(reterr_fail, FAIL_BAD_FORMAT,
+				"%s: larger than any bundle (%u MiB)", path,
+				BUNDLE_BYTES_MAX >> 20);
+	if (r < 0)
+		return fail_set(reterr_fail,
+				r == -ENOENT   ? FAIL_NOT_FOUND
+				: r == -EACCES ? FAIL_PERMISSION
+				: r == -EISDIR ? FAIL_BAD_FORMAT
+					       : FAIL_INTERNAL,
+				"%s: %s", path, strerror(-r));
+	return 0;
+}
+
+/* --- the root ------------------------------------------------------------------------- */
+
+static int root_of_file(const char *path, struct trust **ret_trust, struct fail *f)
+{
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r = io_read_file(path, DSSE_BYTES_MAX, &buf, &len);
+
+	if (r < 0)
+		return fail_set(f,
+				r == -ENOENT   ? FAIL_NOT_FOUND
+				: r == -EACCES ? FAIL_PERMISSION
+					       : FAIL_BAD_FORMAT,
+				"root %s: %s", path, strerror(-r));
+	return trust_open(buf, len, ret_trust, f);
+}
+
+static int root_of_daemon(const struct cli *c, struct trust **ret_trust, struct fail *f)
+{
+	AUTO_JSON json_t *doc = NULL;
+	const json_t *envelope;
+	int r = client_get(c, &doc, f, "/v1/trust");
+
+	if (r < 0)
+		return r;
+	envelope = json_object_get(doc, "envelope");
+	if (!json_is_string(envelope))
+		return fail_set(f, FAIL_NO_TRUST, "hotfixd has no root yet");
+	return trust_open(json_string_value(envelope), json_string_length(envelope), ret_trust,
+			  f);
+}
+
+/* In the order of the manual: --root, $HOTFIX_ROOT, /etc, the daemon's. */
+static int find_root(const struct cli *c, const struct args *a, struct trust **ret_trust,
+		     const char **ret_source, struct fail *f)
+{
+	const char *path = args_value(a, "--root");
+	int r;
+
+	if (!path)
+		path = getenv("HOTFIX_ROOT");
+	if (!path || !path[0])
+		path = access(ROOT_DEFAULT, F_OK) == 0 ? ROOT_DEFAULT : NULL;
+	if (path) {
+		*ret_source = path;
+		return root_of_file(path, ret_trust, f);
+	}
+	*ret_source = "hotfixd";
+	r = root_of_daemon(c, ret_trust, f);
+	if (r < 0 && (f->code == FAIL_UNREACHABLE || f->code == FAIL_PERMISSION ||
+		      f->code == FAIL_NO_TRUST)) {
+		char why[FAIL_MESSAGE_BYTES];
+
+		snprintf(why, sizeof(why), "%s", f->message);
+		r = fail_set(f, FAIL_NO_TRUST,
+			     "no root says whose signatures count: no --root, no $HOTFIX_ROOT, "
+			     "no " ROOT_DEFAULT ", and %s",
+			     why);
+		fail_hint(f, "hotfixctl verify FILE --root ROOT");
+	}
+	return r;
+}
+
+/* --- verify --------------------------------------------------------------------------- */
+
+int inspect_run_verify(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_FREE struct audit *audit = calloc(1, sizeof(*audit));
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO(bundle_freep) struct bundle *b = NULL;
+	char hex[BYTES_SHA256_HEX];
+	AUTO_FREE uint8_t *buf = NULL;
+	const char *source = "";
+	size_t len;
+	int r;
+
+	if (!audit)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
+	if (r == 0)
+		r = find_root(c, a, &trust, &source, reterr_fail);
+	if (r == 0)
+		r = bundle_open(buf, len, trust, &b, reterr_fail);
+	if (r == 0)
+		r = audit_object(b->object, b->object_len, audit, reterr_fail);
+	if (r == 0)
+		r = audit_compare(audit, b->manifest->hooks, b->manifest->n_hooks, reterr_fail);
+	if (r < 0)
+		return r;
+	bytes_to_hex(b->digest, sizeof(b->digest), hex);
+	if (c->json) {
+		AUTO_JSON json_t *doc =
+			json_pack("{s:b, s:s, s:s, s:I, s:s, s:s, s:I, s:i, s:I}", "ok", 1,
+				  "file", args_at(a, 0), "name", b->manifest->name, "serial",
+				  (json_int_t)b->manifest->serial, "digest", hex, "root",
+				  source, "root_version", (json_int_t)trust->version,
+				  "threshold", (int)trust->release.threshold, "signatures",
+				  (json_int_t)dsse_n_signatures(b->envelope));
+
+		return cli_print_json(doc, reterr_fail);
+	}
+	printf("%s: good: %s serial %" PRIu64 ", signed as root %" PRIu64
+	       " of %s asks (%u of %zu keys), object as declared\n",
+	       text_safe(args_at(a, 0)), text_safe(b->manifest->name), b->manifest->serial,
+	       trust->version, text_safe(source), trust->release.threshold,
+	       trust->release.n_keys);
+	return 0;
+}
+
+/* --- inspect -------------------------------------------------------------------------- */
+
+static void print_field(const char *name, const char *value)
+{
+	if (value && value[0])
+		printf("%-12s %s\n", name, value);
+}
+
+static void print_list(const char *name, const json_t *list)
+{
+	char line[1000] = "";
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), "%s%s",
+			 i ? ", " : "", text_safe(json_string_value(v)));
+	print_field(name, line);
+}
+
+/* Paragraphs keep their lines, indented. */
+static void print_text(const char *name, const char *value)
+{
+	AUTO_FREE char *copy = value && value[0] ? strdup(value) : NULL;
+
+	if (!copy)
+		return;
+	plain_make(copy, true);
+	for (char *save, *line = strtok_r(copy, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		printf("%-12s %s\n", name, line);
+		name = "";
+	}
+}
+
+static void print_kernels(const json_t *kernels)
+{
+	char line[1000] = "";
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(kernels, "ranges"), i, v)
+	{
+		const char *from = text_of(v, "from"), *below = text_of(v, "below");
+
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), "%s%s%s%s%s",
+			 i ? "; " : "", from[0] ? "from " : "", from,
+			 below[0] ? (from[0] ? " below " : "below ") : "", below);
+	}
+	print_field("kernels", line);
+	print_list("arch", json_object_get(kernels, "arch"));
+	print_list("fixed in", json_object_get(kernels, "fixed_in"));
+}
+
+static void print_signatures(const struct dsse *envelope)
+{
+	size_t n = dsse_n_signatures(envelope);
+
+	for (size_t i = 0; i < n; i++)
+		printf("%-12s key %.16s (not checked)\n", i ? "" : "signatures",
+		       text_safe(dsse_keyid(envelope, i)));
+	if (n == 0)
+		print_field("signatures", "none");
+}
+
+static void print_bundle(const struct cli *c, const struct bundle *b, const struct audit *audit,
+			 const struct fail *audit_fail)
+{
+	static const struct text_column columns[] = {
+		{"HOOK", 0}, {"PROGRAM", 0}, {"SLEEPABLE", 0}, {"NAME", 0}};
+	struct text_table *t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
+	const struct manifest *m = b->manifest;
+	char hex[BYTES_SHA256_HEX], hook[300];
+
+	print_field("name", text_safe(m->name));
+	print_field("serial", text_u64(m->serial));
+	print_field("label", text_safe(m->label));
+	print_field("title", text_safe(m->title));
+	print_text("description", m->description);
+	print_list("cves", json_object_get(m->doc, "cves"));
+	print_field("severity", text_safe(m->severity));
+	print_field("created", text_of(m->doc, "created"));
+	print_field("expires", text_of(m->doc, "expires"));
+	print_kernels(json_object_get(m->doc, "kernels"));
+	print_list("requires", json_object_get(m->doc, "requires"));
+	print_list("conflicts", json_object_get(m->doc, "conflicts"));
+	print_text("impact", m->impact);
+	printf("%-12s %s (at least %s, at most %s)\n", "trial",
+	       text_seconds(m->trial_default_ms), text_seconds(m->trial_min_ms),
+	       text_seconds(m->trial_max_ms));
+	if (m->accept_preemption_leak)
+		print_field("accepts", "preemption leak");
+	if (m->critical)
+		print_field("critical", "yes: applied before the network");
+	if (json_object_get(m->doc, "struct_ops"))
+		printf("%-12s state %s%s\n", "struct_ops",
+		       m->cc_own_state ? "own" : "compatible",
+		       m->cc_default ? ", becomes the default" : "");
+	print_field("object", text_bytes(b->object_len));
+	if (!audit_fail)
+		printf("%-12s %zu maps, license %s%s\n", "", audit->n_maps,
+		       text_safe(audit->license),
+		       audit->uses_hotfix_header ? ", uses hotfix.bpf.h" : "");
+	bytes_to_hex(b->digest, sizeof(b->digest), hex);
+	print_field("digest", hex);
+	print_signatures(b->envelope);
+	putchar('\n');
+	for (size_t i = 0; i < m->n_hooks; i++) {
+		snprintf(hook, sizeof(hook), "%s/%s", hook_type_name(m->hooks[i].type),
+			 m->hooks[i].target);
+		text_table_line(t, hook, m->hooks[i].program,
+				m->hooks[i].sleepable ? "sleepable" : "", m->hooks[i].cc_name);
+	}
+	text_table_print(t);
+	if (audit_fail)
+		printf("\nThe object is not what its manifest says: %s\n",
+		       text_safe(audit_fail->message));
+}
+
+void inspect_print_root(const json_t *root)
+{
+	static const char *const roles[] = {"root", "release"};
+	const json_t *key, *role;
+	size_t k;
+
+	print_field("root", text_of(root, "version"));
+	print_field("created", text_of(root, "created"));
+	print_field("expires", text_of(root, "expires"));
+	print_field("sha256", text_of(root, "sha256"));
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		role = json_object_get(json_object_get(root, "roles"), roles[i]);
+		printf("%-12s %s of %zu keys\n", roles[i], text_of(role, "threshold"),
+		       json_array_size(json_object_get(role, "keys")));
+		json_array_foreach(json_object_get(role, "keys"), k, key) printf(
+			"%-12s %.16s  %s\n", "", text_of(key, "keyid"), text_of(key, "public"));
+	}
+}
+
+int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO_FREE struct audit *audit = calloc(1, sizeof(*audit));
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO(bundle_freep) struct bundle *b = NULL;
+	AUTO_JSON json_t *doc = NULL, *object = NULL;
+	struct fail audit_fail = {0};
+	AUTO_FREE uint8_t *buf = NULL;
+	char hex[BYTES_SHA256_HEX];
+	size_t len;
+	int r;
+
+	if (!audit)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
+	if (r < 0)
+		return r;
+	if (len > 0 && buf[0] == '{') { /* a root, then */
+		r = trust_open(buf, len, &trust, reterr_fail);
+		doc = r == 0 ? trust_to_json(trust) : NULL;
+		if (r < 0)
+			return r;
+		if (c->json)
+			return cli_print_json(doc, reterr_fail);
+		inspect_print_root(doc);
+		return 0;
+	}
+	r = bundle_open_unverified(buf, len, &b, reterr_fail);
+	if (r < 0)
+		return r;
+	r = audit_object(b->object, b->object_len, audit, &audit_fail);
+	if (r == 0)
+		r = audit_compare(audit, b->manifest->hooks, b->manifest->n_hooks, &audit_fail);
+	if (!c->json) {
+		print_bundle(c, b, audit, r < 0 ? &audit_fail : NULL);
+		cli_note(c, "nothing of this was checked against keys: hotfixctl verify does");
+		return 0;
+	}
+	bytes_to_hex(b->digest, sizeof(b->digest), hex);
+	doc = json_pack("{s:b, s:s, s:I, s:O, s:o, s:o}", "verified", 0, "digest", hex, "bytes",
+			(json_int_t)len, "manifest", b->manifest->doc, "key_ids", json_array(),
+			"object", json_object());
+	for (size_t i = 0; i < dsse_n_signatures(b->envelope); i++)
+		json_array_append_new(json_object_get(doc, "key_ids"),
+				      json_string(dsse_keyid(b->envelope, i)));
+	json_object_set_new(json_object_get(doc, "object"), "as_declared",
+			    json_boolean(r == 0));
+	object = r < 0 ? fail_to_json(&audit_fail)
+		       : json_pack("{s:s, s:I, s:b}", "license", audit->license, "maps",
+				   (json_int_t)audit->n_maps, "uses_hotfix_header",
+				   audit->uses_hotfix_header);
+	json_object_update(json_object_get(doc, "object"), object);
+	return cli_print_json(doc, reterr_fail);
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * cli/inspect.h -- looks into bundles and roots without a daemon: `verify` and `inspect`.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "store/bundle.h"
+
+int inspect_run_verify(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail);
+
+/* The bytes of a bundle; refuses early what is larger than any. */
+int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
+			struct fail *reterr_fail);
+
+/* What trust_to_json() says, for people. */
+void inspect_print_root(const json_t *root);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/command.h"
+
+static bool env_set(const char *name)
+{
+	const char *v = getenv(name);
+
+	return v && v[0];
+}
+
+/* Before the command line is understood, so that its errors come in the form asked for. */
+static bool wants_json(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = {.json = wants_json(argc, argv), .tty = isatty(STDOUT_FILENO)};
+	AUTO(args_freep) struct args *a = NULL;
+	const struct command *command;
+	struct fail f = {0};
+	int r;
+
+	/* Only for the width of characters; numbers stay as programs expect them. */
+	setlocale(LC_CTYPE, "");
+	signal(SIGPIPE, SIG_IGN);
+	c.color = c.tty && !c.json && !env_set("NO_COLOR");
+	r = args_parse(argc - 1, argv + 1, &a, &f);
+	if (r < 0) {
+		cli_print_fail(&c, &f);
+		return fail_exit(f.code);
+	}
+	c.socket = args_value(a, "--socket");
+	if (!c.socket)
+		c.socket = env_set("HOTFIXD_SOCKET") ? getenv("HOTFIXD_SOCKET")
+						     : CLI_SOCKET_DEFAULT;
+	command = args_command(a);
+	if (args_given(a, "--version")) {
+		printf("hotfixctl %s\n", HOTFIX_VERSION);
+		return 0;
+	}
+	if (!command) {
+		command_usage(args_given(a, "--help") ? stdout : stderr);
+		return args_given(a, "--help") ? 0 : fail_exit(FAIL_USAGE);
+	}
+	if (args_given(a, "--help")) {
+		command_help(command, stdout);
+		return 0;
+	}
+	r = command->run(&c, a, &f);
+	if (r >= 0 && cli_flush(&f) < 0)
+		r = -1;
+	if (r < 0) {
+		cli_print_fail(&c, &f);
+		return fail_exit(f.code);
+	}
+	return r;
+}
