@@ -65,10 +65,14 @@ enum fail_code fail_by_name(const char *name)
 	return FAIL_INTERNAL;
 }
 
+/* For fail_hint() without a struct fail: a caller who wants no words still gets the errno. */
+static __thread enum fail_code last_code = FAIL_INTERNAL;
+
 int fail_set(struct fail *f, enum fail_code code, const char *fmt, ...)
 {
 	va_list ap;
 
+	last_code = code;
 	if (f) {
 		f->code = code;
 		f->hint[0] = 0;
@@ -85,7 +89,7 @@ int fail_hint(struct fail *f, const char *fmt, ...)
 	va_list ap;
 
 	if (!f)
-		return -EIO;
+		return -fail_errno(last_code);
 	va_start(ap, fmt);
 	vsnprintf(f->hint, sizeof(f->hint), fmt, ap);
 	va_end(ap);

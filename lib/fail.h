@@ -55,7 +55,8 @@ int fail_http(enum fail_code code);	       /* 200, 400, 404, ... */
 int fail_errno(enum fail_code code);	       /* positive errno */
 enum fail_code fail_by_name(const char *name); /* FAIL_INTERNAL when unknown */
 
-/* Both return -fail_errno(code). What is not plain (lib/plain.h) in the result becomes '?'. */
+/* Both return -fail_errno(code); a hint follows its fail_set(). What is not plain
+ * (lib/plain.h) in the result becomes '?'. */
 int fail_set(struct fail *f, enum fail_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int fail_hint(struct fail *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
