@@ -99,7 +99,7 @@ $B/patches/%: $B/patches/%.o
 	$(link)
 
 # What authors of hot-fixes include; hotfixctl finds it as ../include/hotfixd from its own place.
-$(HEADERS): $(DEPS)/build.mk $(wildcard bpf/hotfix.bpf.h)
+$(HEADERS): $B/flags $(wildcard bpf/hotfix.bpf.h)
 	$(Q)mkdir -p $(@D)/bpf && cp -f $(LIBBPF_HEADERS)/bpf/*.h $(@D)/bpf/
 	$(Q)$(if $(filter %.h,$^),cp -f $(filter %.h,$^) $(@D)/ &&) touch $@
 

@@ -42,29 +42,39 @@ table() {
 
 # --- the machine's own packages --------------------------------------------------------
 
-need_system() {
-	local want missing
+# missing PURPOSE...: which of their system packages are not installed
+missing() {
+	local want
 
-	want=$(table "$1" | awk '$2 == "system" { print $1 }')
-	if [ "$distro" != debian ] || ! command -v dpkg-query >/dev/null; then
-		check_elsewhere "$want"
-		return
-	fi
-	missing=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $want 2>/dev/null || :; } |
+	want=$(for p in "$@"; do table "$p"; done | awk '$2 == "system" && !seen[$1]++ { print $1 }')
+	{ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $want 2>/dev/null || :; } |
 		awk -v want="$want" '$1 == "installed" { have[$2] }
 			END { n = split(want, w)
-			      for (i = 1; i <= n; i++) if (!(w[i] in have)) printf "%s ", w[i] }')
-	[ -n "$missing" ] || return 0
+			      for (i = 1; i <= n; i++) if (!(w[i] in have)) printf "%s ", w[i] }'
+}
+
+need_system() {
+	local need all
+
+	if [ "$distro" != debian ] || ! command -v dpkg-query >/dev/null; then
+		check_elsewhere "$1"
+		return
+	fi
+	need=$(missing "$1")
+	[ -n "$need" ] || return 0
 	if [ "$(id -u)" != 0 ]; then
+		all=$(missing build test guests)
 		say "packages are missing, and only root can install them:"
-		printf '    apt-get install --no-install-recommends %s\n' "$missing" >&2
+		printf '    apt-get install --no-install-recommends %s\n' "$need" >&2
+		[ "$need" = "$all" ] || printf '  or, for make check and make demo as well:\n    %s\n' \
+			"apt-get install --no-install-recommends $all" >&2
 		exit 1
 	fi
-	say "installing $missing"
+	say "installing $need"
 	apt-get -qq -o APT::Update::Error-Mode=any update >&2 ||
 		say "the lists of packages are not complete; trying all the same"
-	apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $missing >&2 ||
-		die "apt-get could not install $missing(see above);" \
+	apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $need >&2 ||
+		die "apt-get could not install $need(see above);" \
 			"once the mirror is in reach, run this again"
 }
 
@@ -76,7 +86,7 @@ check_elsewhere() {
 		pkg-config --exists "$lib" 2>/dev/null || bad+=" '$lib'"
 	done
 	[ -z "$bad" ] || die "this is not Debian, and pkg-config does not find$bad." \
-		"Debian's names of what is needed:" "$(printf '%s ' $1)"
+		"Debian's names of what is needed: $(table "$1" | awk '{ printf "%s ", $1 }')"
 }
 
 # --- packages of other suites, unpacked under $DEPS --------------------------------------
