@@ -110,7 +110,8 @@ private() {
 }
 
 # An apt state for one suite: the system's configuration except where things are kept, what
-# is subscribed to, and the hooks that would work on the system's own files.
+# is subscribed to, and the hooks that would work on the system's own files.  A mirror may lag
+# or be a snapshot: the signature counts, not how old it is.
 apt_subscribe() {
 	local suite=$1 line f
 
@@ -128,6 +129,7 @@ apt_subscribe() {
 		APT::Install-Recommends "false";
 		APT::Sandbox::User "";
 		APT::Update::Error-Mode "any";
+		Acquire::Check-Valid-Until "false";
 		Acquire::Languages "none";
 		Acquire::Retries "3";
 		Debug::NoLocking "true";
