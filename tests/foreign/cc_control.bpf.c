@@ -7,6 +7,9 @@
 #ifndef WINDOW
 #define WINDOW 20
 #endif
+#ifndef OPS_NAME
+#define OPS_NAME "fgn_control"
+#endif
 #define STRUCT_OPS(name, args...) SEC("struct_ops/" #name) BPF_PROG(name, args)
 
 struct sock;
@@ -83,7 +86,7 @@ struct tcp_congestion_ops control = {
 	.ssthresh = (void *)control_ssthresh,
 	.undo_cwnd = (void *)control_undo,
 	.cong_control = (void *)control_decide,
-	.name = "fgn_control",
+	.name = OPS_NAME,
 };
 
 char _license[] SEC("license") = "GPL";

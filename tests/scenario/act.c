@@ -34,6 +34,7 @@
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -304,7 +305,8 @@ static const struct deed {
 static int usage(void)
 {
 	fputs("usage: act [--uid N] [--times N] DEED | until MS RESULT DEED | hammer DEED |\n"
-	      "       wait MS PID | hold CC | map NAME | census | unregister PIN\n",
+	      "       wait MS PID | hold CC | map NAME | census | unregister PIN | notified MS PATH |\n"
+	      "       pour SOCKET | idle N SOCKET\n",
 	      stderr);
 	return 2;
 }
@@ -531,6 +533,72 @@ static int census(void)
 	return 0;
 }
 
+static int connect_to(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (!path || strlen(path) >= sizeof(addr.sun_path))
+		return -1;
+	strcpy(addr.sun_path, path);
+	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -1 : fd;
+}
+
+static int pour(const char *path)
+{
+	AUTO_CLOSE int fd = connect_to(path);
+	char buf[4096];
+	ssize_t n;
+
+	if (fd < 0)
+		return 1;
+	while ((n = read(0, buf, sizeof(buf))) > 0)
+		if (write(fd, buf, n) != n)
+			break;
+	shutdown(fd, SHUT_WR);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		fwrite(buf, 1, n, stdout);
+	return 0;
+}
+
+static int idle(char **argv)
+{
+	if (!argv[0])
+		return usage();
+	for (int i = atoi(argv[0]); i > 0; i--)
+		if (connect_to(argv[1]) < 0)
+			return 1;
+	puts("ready");
+	fflush(stdout);
+	pause();
+	return 0;
+}
+
+static int notified(char **argv)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct pollfd p = {.events = POLLIN};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[4096];
+
+	if (!argv[0] || !argv[1] || strlen(argv[1]) >= sizeof(addr.sun_path))
+		return usage();
+	strcpy(addr.sun_path, argv[1]);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return 1;
+	p.fd = fd;
+	while (poll(&p, 1, atoi(argv[0])) == 1) {
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		text[n > 0 ? n : 0] = 0;
+		puts(text);
+		fflush(stdout);
+		if (strstr(text, "STOPPING=1"))
+			return 0;
+	}
+	return EXIT_TOO_LATE;
+}
+
 static int unregister(const char *pin)
 {
 	AUTO_CLOSE int fd = -1;
@@ -578,5 +646,11 @@ int main(int argc, char **argv)
 		return census();
 	if (strcmp(argv[0], "unregister") == 0)
 		return unregister(argv[1]);
+	if (strcmp(argv[0], "pour") == 0)
+		return pour(argv[1]);
+	if (strcmp(argv[0], "idle") == 0)
+		return idle(argv + 1);
+	if (strcmp(argv[0], "notified") == 0)
+		return notified(argv + 1);
 	return once(argv[0], times);
 }

@@ -28,8 +28,11 @@ bad=$PWD/$B/tests/bad
 LIMIT=${LIMIT:-90}
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/hotfixd-test.XXXXXX") || exit 1
-pins=/sys/fs/bpf/${T##*/}
 chmod 755 "$T"			# tests look in as other users
+
+# A bpffs of its own, so that none of it stays; not every machine has one mounted, either.
+pins=$T.bpffs
+mkdir "$pins" && mount -t bpf bpf "$pins" || exit 1
 
 # --- ending --------------------------------------------------------------------------------
 
@@ -58,6 +61,8 @@ scrub() {
 	local name
 
 	end_daemon "$1"
+	awk -v t="$T/$1/" 'index($2, t) == 1 { print $2 }' /proc/mounts | tac |
+		while read -r name; do umount -l "$name"; done
 	[ -d "$pins/$1" ] || return 0
 	for name in "$pins/$1"/*/slots/struct_ops:*; do
 		[ -e "$name/registered" ] && "$act" unregister "$name/registered"
@@ -70,10 +75,11 @@ end_all() {
 
 	trap - EXIT
 	set +e
+	exec 2>/dev/null	# what bash has to say about killed daemons
 	for d in "$T"/*/; do
 		[ -d "$d" ] && scrub "$(basename "$d")"
 	done
-	find "$pins" -depth -delete 2>/dev/null
+	umount -l "$pins" && rmdir "$pins"
 	rm -rf "$T"
 }
 trap end_all EXIT
@@ -89,7 +95,7 @@ use() {
 	sock=$T/$1/sock
 	bpffs=$pins/$1
 	log=$T/$1/log
-	mkdir -p "$T/$1" "$pins"
+	mkdir -p "$T/$1"
 	touch "$log"
 	[ -n "${in_test:-}" ] && [ ! -e "$T/$1/of-setup" ] && touch "$T/$1/of-test"
 	[ -n "${in_test:-}" ] || touch "$T/$1/of-setup"
@@ -207,6 +213,15 @@ stored() {
 	expect 0 hotfixctl import "$bundle"
 }
 
+# flip FILE OFFSET: one bit of one byte
+flip() {
+	local byte
+
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+	# shellcheck disable=SC2059	# the byte is the format
+	printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+
 # --- assertions ----------------------------------------------------------------------------
 
 out=$T/out err=$T/err
@@ -275,7 +290,7 @@ serves() {
 	kill -0 "$(daemon_pid)" 2>/dev/null || fail "hotfixd has ended"
 }
 
-# here: "native" or "guest" -- can this kernel attach to functions at all?
+# Can this kernel attach to functions at all?
 trampolines() {
 	[ -e "$T/trampolines" ] || { "$act" testrun >"$T/trampolines" 2>&1 || :; }
 	grep -q '^ok' "$T/trampolines"
@@ -291,6 +306,85 @@ kernel_at_least() { # kernel_at_least 6 4
 # census: what the kernel holds, one line per program, map and link, without kernel-made ids
 census() {
 	"$act" census | jq -r 'to_entries[] | .key as $kind | .value[] | "\($kind) \(.id) \(.name)"' | sort
+}
+
+# --- whole lives ---------------------------------------------------------------------------
+
+needs_trampolines() {
+	trampolines || skip "this kernel refuses trampolines ($(head -n 1 "$T/trampolines"))"
+}
+
+sums() { # sums MAP: of each map of that name, oldest first
+	"$act" map "$1" | jq -c 'map(add // 0)'
+}
+
+# ran MAP WHICH SERIAL DEED: the deed moved the counters of version WHICH (0 or 1) alone
+ran() {
+	local before after
+
+	before=$(sums "$1")
+	"$4" "$3"
+	after=$(sums "$1")
+	jq -n -e --argjson b "$before" --argjson a "$after" --argjson w "$2" \
+		'($b | length) == ($a | length) and $a[$w] > $b[$w] and
+		 all(range($a | length); . == $w or $a[.] == $b[.])' >/dev/null ||
+		fail "serial $3 should have run alone: $1 of each version went from $before to $after"
+}
+
+# nothing_left NAME MAP [CENSUS-BEFORE]: of a removed hot-fix, neither pins nor its maps; in a
+# guest, where nobody else loads programs, the kernel holds what it held before
+nothing_left() {
+	[ ! -e "$bpffs/$1" ] || fail "pins are left: $(find "$bpffs/$1")"
+	eventually no_map "$2"
+	if [ -n "${3:-}" ] && trampolines; then
+		eventually same_census "$3"
+	fi
+}
+
+no_map() {
+	[ "$(sums "$1")" = "[]" ]
+}
+
+same_census() {
+	diff "$1" <(census)
+}
+
+# cycle OBJECT MAP PROOF DEED [FIELDS]: the whole life.  DEED SERIAL does something that the
+# object sees and asserts its effect; PROOF holds for the values of the newest MAP after it.
+cycle() {
+	local object=$1 map=$2 proof=$3 deed=$4 fields=${5:-} name v2
+
+	name=fgn-${object//_/-}
+	v2=$foreign/${object}_v2.bpf.o
+	[ -e "$v2" ] || v2=$foreign/$object.bpf.o
+	census >"$T/before"
+	stored "$name" 1 "$object" "$fields"
+	stored "$name" 2 "$v2" "$fields"
+
+	expect 0 hotfixctl apply "$name@1" --commit
+	hotfix_is "$name" '[.state, .live_serial, .committed_serial, .trial_serial] | @csv' '"live",1,1,'
+	ran "$map" 0 1 "$deed"
+	"$act" map "$map" | jq -e ".[-1] | $proof" >/dev/null ||
+		fail "not $proof: $("$act" map "$map")"
+	[ "$(calls "$name")" -gt 0 ] || hotfix_is "$name" '[.hooks[].kind] | unique | .[]' overlap
+
+	expect 0 hotfixctl apply "$name" --trial 60s
+	hotfix_is "$name" '[.state, .live_serial, .committed_serial, .trial_serial] | @csv' '"trial",2,1,2'
+	ran "$map" 1 2 "$deed"
+	"$act" map "$map" | jq -e ".[-1] | $proof" >/dev/null ||
+		fail "not $proof: $("$act" map "$map")"
+	expect 0 hotfixctl commit "$name"
+	ran "$map" 1 2 "$deed"
+
+	expect 0 hotfixctl rollback "$name"
+	hotfix_is "$name" '[.state, .live_serial, .committed_serial] | @csv' '"live",1,1'
+	ran "$map" 0 1 "$deed"
+
+	expect 0 hotfixctl disable "$name"
+	"$deed" off
+	expect 0 hotfixctl remove "$name"
+	nothing_left "$name" "$map" "$T/before"
+	expect 3 hotfixctl show "$name"
 }
 
 # --- running -------------------------------------------------------------------------------
@@ -318,6 +412,9 @@ run_tests() {
 		name=${name//_/ }
 		[[ $name =~ $pattern ]] || continue
 		: >"$T/why"
+		for d in "$T"/*/log; do
+			[ -e "$d" ] && wc -l <"$d" >"${d%log}log-lines"
+		done
 		(
 			trap - EXIT
 			trap 'on_error "$LINENO" "$BASH_COMMAND"' ERR
@@ -334,7 +431,8 @@ run_tests() {
 			failed=1
 			sed 's/^/#   /' "$T/output" | tail -n 30
 			for d in "$T"/*/log; do
-				[ -s "$d" ] && tail -n 15 "$d" | sed "s|^|#   $(basename "$(dirname "$d")"): |"
+				[ -s "$d" ] && tail -n "+$(($(cat "${d%log}log-lines" 2>/dev/null || echo 0) + 1))" "$d" |
+					tail -n 20 | sed "s|^|#   $(basename "$(dirname "$d")"): |"
 			done
 			;;
 		esac

@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# where: native guest
+#
+# The doctor: what it says of this host, of a stored hot-fix and of a file is what the kernel
+# then does.
+
+# shellcheck source=tests/scenario/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	use shared
+	trusting
+}
+
+# diagnosed ARGUMENT...: exit 0 or, when this host or hot-fix cannot, 5
+diagnosed() {
+	local rc=0
+
+	hotfixctl doctor -j "$@" >"$out" 2>"$err" || rc=$?
+	[ $rc = 0 ] || [ $rc = 5 ] || fail "doctor $*: exit status $rc: $(cat "$err")"
+	doctor_said=$rc
+}
+
+host='(.host // .)'
+
+test_every_check_says_what_it_found_and_how_it_knows() {
+	diagnosed
+	json "[$host.checks[] | .name] | contains([\"btf\", \"bpffs\", \"lsm\", \"trampolines\",
+		\"struct_ops\", \"jit\", \"lockdown\", \"preemption\", \"capabilities\"])" true
+	json "[$host.checks[] | (.status | IN(\"ok\", \"warn\", \"fail\", \"unknown\")) and
+		(.how | length > 0)] | all" true
+	json "[$host.checks[] | select(.status == \"fail\") | .why | length > 0] | all" true
+	json "$host.kernel.release" "$(uname -r)"
+	expect "$doctor_said" hotfixctl doctor
+	says trampolines struct_ops preemption
+}
+
+test_it_knows_whether_this_kernel_takes_trampolines() {
+	local really=false
+
+	trampolines && really=true
+	diagnosed
+	for kind in fentry fexit fmod_ret; do
+		json "$host.can.$kind" $really
+	done
+	json "$host.checks[] | select(.name == \"trampolines\") | .status == \"ok\"" $really
+}
+
+test_it_knows_the_lsm_list() {
+	local really=false
+
+	case ,$(cat /sys/kernel/security/lsm 2>/dev/null), in *,bpf,*) trampolines && really=true ;; esac
+	diagnosed
+	json "$host.can.lsm" $really
+}
+
+test_congestion_controls_work_where_it_says_so() {
+	stored cc-doctor 1 cc_reno_link
+	diagnosed
+	json "$host.can.struct_ops" true
+	diagnosed cc-doctor
+	same 0 "$doctor_said" "exit status of doctor cc-doctor"
+	json '[.hooks[].ok] | all' true
+	expect 0 hotfixctl apply cc-doctor --dry-run
+	expect 0 hotfixctl remove cc-doctor
+}
+
+test_a_kernel_that_refuses_trampolines_gets_no_hot_fix_that_needs_them() {
+	stored tramp 1 several
+	diagnosed tramp
+	if trampolines; then
+		same 0 "$doctor_said" "exit status of doctor tramp"
+		json '[.hooks[].ok] | all' true
+		expect 0 hotfixctl apply tramp --commit
+		expect 0 hotfixctl disable tramp
+	else
+		same 5 "$doctor_said" "exit status of doctor tramp"
+		json '[.hooks[].ok] | any' false
+		json '[.hooks[].why | test("refuse|EPERM|not permitted"; "i")] | all' true
+		expect 5 hotfixctl apply tramp --dry-run
+		says 'trampoline|fentry' 'refuse|not permitted'
+		expect 5 hotfixctl apply tramp --commit
+		says 'trampoline|fentry' 'refuse|not permitted'
+		hotfix_is tramp .live_serial null
+		[ ! -e "$bpffs/tramp" ] || fail "pins are left: $(find "$bpffs/tramp")"
+		serves
+	fi
+	expect 0 hotfixctl remove tramp
+}
+
+test_of_a_bundle_it_names_the_hook_that_is_not_here_and_why() {
+	pack absent 1 "$bad/unknown_function.bpf.o"
+	diagnosed "$bundle"
+	same 5 "$doctor_said" "exit status of doctor FILE"
+	json '.hooks[0] | [.type, .target, .ok] | @csv' '"fentry","hotfix_no_such_function",false'
+	json '.hooks[0].why | length > 0' true
+	expect 5 hotfixctl doctor "$bundle"
+	says hotfix_no_such_function
+	expect 0 hotfixctl list -j
+	json '[.versions[] | select(.name == "absent")] | length' 0
+}
+
+test_of_a_bundle_for_other_kernels_it_says_so() {
+	pack elsewhere 1 several '{"kernels":{"ranges":[{"from":"99.1"}]}}'
+	diagnosed "$bundle"
+	same 5 "$doctor_said" "exit status of doctor FILE"
+	json '.bundle.fits' false
+	json '.bundle.why | test("not for kernel")' true
+	stored elsewhere 1 several '{"kernels":{"ranges":[{"from":"99.1"}]}}'
+	expect 5 hotfixctl apply elsewhere --commit
+	says 'not for kernel'
+	expect 0 hotfixctl remove elsewhere
+}
+
+test_a_kernel_that_has_the_fix_itself_is_not_fixed_again() {
+	local release
+
+	release=$(uname -r | grep -oE '^[0-9]+\.[0-9]+\.[0-9]+')
+	stored retired 1 several "{\"kernels\":{\"fixed_in\":[\"$release\"]}}"
+	diagnosed retired
+	json '.bundle.fits' false
+	expect 5 hotfixctl apply retired --commit
+	says "$release"
+	expect 0 hotfixctl remove retired
+}
+
+test_it_counts_the_free_places_of_a_function() {
+	local before
+
+	trampolines || return 0 # it was said above that there are none
+	pack crowd 1 fmod_ret_mmap '{"accept":{"preemption_leak":true}}'
+	diagnosed "$bundle"
+	before=$(jq '.hooks[0].free_slots' "$out")
+	[ "$before" -gt 30 ] || fail "free places of a function nobody uses: $before"
+	expect 0 hotfixctl import "$bundle"
+	expect 0 hotfixctl apply crowd --commit
+	diagnosed "$bundle"
+	json '.hooks[0].free_slots' $((before - 1))
+	expect 0 hotfixctl disable crowd
+	diagnosed "$bundle"
+	json '.hooks[0].free_slots' "$before"
+	expect 0 hotfixctl remove crowd
+}
+
+test_doctor_of_what_is_not_there() {
+	expect 3 hotfixctl doctor nosuch-hotfix
+	echo 'no bundle' >"$T/nobundle"
+	expect 4 hotfixctl doctor "$T/nobundle"
+}
+
+run_tests "$@"
