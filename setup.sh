@@ -205,6 +205,10 @@ fetch() {
 	linux-image-*)
 		list=$(kernel_packages "$pkg") && unpack "$dest" $list && use_kernel "$dest"
 		;;
+	linux-headers-*) # those of exactly the kernel that is there
+		list=$(kernel_packages "linux-headers-$(cat "$DEPS/kernel/${name##*/}/release")") &&
+			unpack "$dest" $list && use_headers "$dest"
+		;;
 	*)
 		unpack "$dest" "$pkg"
 		;;
@@ -225,12 +229,12 @@ unpack() {
 
 # kernel_packages PACKAGE: what a linux-image package stands for; newer suites split it
 kernel_packages() {
-	local todo=$1 all=
+	local todo=$1 all=''
 
 	while [ -n "$todo" ]; do
-		todo=$(with_apt apt-cache show --no-all-versions $todo | sed -n 's/^Depends: //p' |
-			grep -o 'linux-[a-z]*-[0-9][^ ,]*-amd64' | sort -u) || :
-		all+=" $todo"
+		case $todo in *[0-9]*) all+=" $todo" ;; esac
+		todo=$(with_apt apt-cache show --no-all-versions $todo 2>/dev/null | sed -n 's/^Depends: //p' |
+			grep -o -E 'linux-[a-z]+-[0-9][^ ,]*' | sort -u | grep -v -x -F "${all// /$'\n'}") || :
 	done
 	printf '%s\n' $all | sort -u | grep .
 }
@@ -251,6 +255,19 @@ use_kernel() {
 		mv "$new"/lib/modules/*/config "$new/config" || return 1
 	PATH=$PATH:/sbin:/usr/sbin depmod -b "$new" "$(cat "$new/release")" || return 1
 	rm -rf "$dest" && mv "$new" "$dest"
+}
+
+# build/ is where `make -C` finds what a module is built with.  The packages name each other by
+# their installed place.
+use_headers() {
+	local dest=$1 final=$DEPS/$name src
+
+	for src in "$dest"/usr/src/linux-headers-*-amd64; do
+		ln -s "usr/src/${src##*/}" "$dest/build" || return 1
+	done
+	grep -r -l -I -E '/usr/(src|lib)/linux-' "$dest"/usr/src/linux-headers-*/{Makefile,.kernelvariables} 2>/dev/null |
+		xargs -r sed -i -E "s|(^\|[^.a-z])/usr/(src\|lib)/linux-|\1$final/usr/\2/linux-|g"
+	[ -e "$dest/build/" ]
 }
 
 # A command that finds its libraries, modules and firmware in its own folder.
@@ -320,6 +337,7 @@ need_guests() {
 }
 
 need_bench() {
+	need_guests
 	need_system bench
 	private_all bench
 }
