@@ -132,6 +132,34 @@ bool doctor_lsm_has_bpf(char *ret_list, size_t len)
 	return r > 0;
 }
 
+/* --- the release ---------------------------------------------------------------------- */
+
+void doctor_upstream(const char *release, const char *version, const char *signature,
+		     char ret_release[DOCTOR_RELEASE_BYTES])
+{
+	const char *debian = strstr(version, "Debian "), *last = strrchr(signature, ' ');
+	const char *found = release;
+
+	if (debian && debian[7] >= '0' && debian[7] <= '9')
+		found = debian + 7; /* "6.1.153-1 (2025-09-20)" */
+	else if (strncmp(signature, "Ubuntu ", 7) == 0 && last[1] >= '0' && last[1] <= '9')
+		found = last + 1; /* "Ubuntu 6.8.0-45.45-generic 6.8.12" */
+	snprintf(ret_release, DOCTOR_RELEASE_BYTES, "%.*s",
+		 found == release ? DOCTOR_RELEASE_BYTES : (int)strspn(found, "0123456789."),
+		 found);
+}
+
+void doctor_release(char ret_release[DOCTOR_RELEASE_BYTES])
+{
+	char signature[128];
+	struct utsname u;
+
+	uname(&u);
+	if (io_read_line("/proc/version_signature", signature, sizeof(signature)) < 0)
+		signature[0] = 0;
+	doctor_upstream(u.release, u.version, signature, ret_release);
+}
+
 /* --- the preemption model ------------------------------------------------------------- */
 
 /*
@@ -769,6 +797,7 @@ int doctor_host(const char *bpffs, json_t **ret_report)
 {
 	AUTO_FREE struct host *h = calloc(1, sizeof(*h));
 	json_t *checks = json_array(), *can = json_object(), *report;
+	char upstream[DOCTOR_RELEASE_BYTES];
 	struct utsname u;
 
 	if (!h || !checks || !can || host_open(h) < 0) {
@@ -788,9 +817,10 @@ int doctor_host(const char *bpffs, json_t **ret_report)
 	check_lockdown(checks);
 	check_settings(checks);
 	host_close(h);
-	report = json_pack("{s:{s:s, s:s, s:s}, s:o, s:o}", "kernel", "release", u.release,
-			   "arch", u.machine, "version", u.version, "checks", checks, "can",
-			   can);
+	doctor_release(upstream);
+	report = json_pack("{s:{s:s, s:s, s:s, s:s}, s:o, s:o}", "kernel", "release", u.release,
+			   "upstream", upstream, "arch", u.machine, "version", u.version,
+			   "checks", checks, "can", can);
 	if (!report)
 		return -ENOMEM;
 	*ret_report = report;

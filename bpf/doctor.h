@@ -12,8 +12,10 @@
 
 #include "lib/hook.h"
 
+#define DOCTOR_RELEASE_BYTES 65
+
 /*
- * {"kernel":{"release","arch","version"},
+ * {"kernel":{"release","upstream","arch","version"},
  *  "checks":[{"name":"btf"|"bpffs"|"lsm"|"trampolines"|"struct_ops"|"jit"|"lockdown"|"preemption"|
  *    "capabilities"|"unprivileged_bpf"...,"status":"ok"|"warn"|"fail"|"unknown",
  *    "value":text,"how":text (source of the fact),"why":text|null,"hint":text|null}],
@@ -23,7 +25,10 @@ int doctor_host(const char *bpffs, json_t **ret_report);
 
 /*
  * For each hook, will it attach here:
- * [{"type","target","ok","attach_as","kind","why","free_slots":N|null}]
+ * [{"type","target","program","ok","status":"ok"|"warn"|"fail","attach_as","attach_target",
+ *   "kind","why":text|null,"hint":text|null,"free_slots":N|null,
+ *   "needs_accept":bool (fails only because the manifest would have to accept the leak)}]
+ * free_slots is what the kernel's limit leaves: at most that many.
  */
 int doctor_hooks(const char *bpffs, const struct hook *hooks, size_t n_hooks,
 		 json_t **ret_report);
@@ -32,3 +37,12 @@ int doctor_hooks(const char *bpffs, const struct hook *hooks, size_t n_hooks,
 enum doctor_preempt { DOCTOR_PREEMPT_NO, DOCTOR_PREEMPT_YES, DOCTOR_PREEMPT_UNKNOWN };
 enum doctor_preempt doctor_preempt(char *ret_how, size_t len);
 bool doctor_lsm_has_bpf(char *ret_list, size_t len);
+/*
+ * The upstream release of the running kernel, which a manifest's ranges speak of. uname -r of
+ * Debian 12 and Ubuntu ("6.1.0-40-amd64") leaves out the last number: it is in uname -v
+ * ("... Debian 6.1.153-1 ...") or /proc/version_signature.
+ */
+void doctor_release(char ret_release[DOCTOR_RELEASE_BYTES]);
+/* The same from those texts; signature may be "". */
+void doctor_upstream(const char *release, const char *version, const char *signature,
+		     char ret_release[DOCTOR_RELEASE_BYTES]);

@@ -663,6 +663,7 @@ static int print_doctor(struct cli *c, const json_t *doc, struct fail *f)
 static int doctor_here(struct cli *c, const struct bundle *b, json_t **ret_doc, struct fail *f)
 {
 	json_t *host = NULL, *hooks = NULL, *bundle = NULL;
+	char release[DOCTOR_RELEASE_BYTES];
 	struct fail why = {0};
 	struct utsname u;
 
@@ -674,7 +675,8 @@ static int doctor_here(struct cli *c, const struct bundle *b, json_t **ret_doc, 
 	     doctor_hooks(BPFFS_DEFAULT, b->manifest->hooks, b->manifest->n_hooks, &hooks) < 0))
 		return fail_set(f, FAIL_INTERNAL, "out of memory");
 	if (b) {
-		manifest_fits_kernel(b->manifest, u.release, u.machine, &why);
+		doctor_release(release);
+		manifest_fits_kernel(b->manifest, release, u.machine, &why);
 		bundle = json_pack("{s:s, s:I, s:b, s:s?}", "name", b->manifest->name, "serial",
 				   (json_int_t)b->manifest->serial, "fits",
 				   why.code == FAIL_NONE, "why",

@@ -159,6 +159,27 @@ static void the_preemption_model_comes_with_its_source(void **state)
 	assert_true(strlen(how) > 0);
 }
 
+static void the_upstream_release_is_found_where_a_distribution_puts_it(void **state)
+{
+	static const char *const cases[][4] = {
+		{"6.1.0-40-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)", "",
+		 "6.1.153"},
+		{"6.12.107+deb13-amd64", "#1 SMP Debian 6.12.107-1~bpo12+1 (2026-01-01)", "",
+		 "6.12.107"},
+		{"6.8.0-45-generic", "#45-Ubuntu SMP PREEMPT_DYNAMIC Fri Aug 30",
+		 "Ubuntu 6.8.0-45.45-generic 6.8.12", "6.8.12"},
+		{"6.18.44-custom", "#1 SMP Debian", "", "6.18.44-custom"},
+		{"7.2.13", "", "Ubuntu ", "7.2.13"},
+	};
+	char release[DOCTOR_RELEASE_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		doctor_upstream(cases[i][0], cases[i][1], cases[i][2], release);
+		assert_string_equal(release, cases[i][3]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +190,7 @@ int main(void)
 		cmocka_unit_test(hooks_are_answered_in_order_with_kind_and_way_in),
 		cmocka_unit_test(a_congestion_control_of_the_kernel_is_a_possible_clash),
 		cmocka_unit_test(the_preemption_model_comes_with_its_source),
+		cmocka_unit_test(the_upstream_release_is_found_where_a_distribution_puts_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
