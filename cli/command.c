@@ -476,7 +476,7 @@ void command_completion_bash(FILE *out)
 		     "\t\treturn ;;\n"
 		     "\tesac\n"
 		     "\tlocal options=\"\" names= files= next=\"\"\n"
-		     "\tcase \"${words[0]} ${words[1]}\" in\n");
+		     "\tcase \"${words[0]-} ${words[1]-}\" in\n");
 	for (size_t i = 0; i < command_count; i++) {
 		const struct command *c = &command_table[i];
 
@@ -513,11 +513,11 @@ void command_completion_bash(FILE *out)
 		     "\tif [[ $cur == -* ]]; then\n\t\tnext=\"$options");
 	print_opt_words(args_global, out);
 	fprintf(out, "\"\n"
-		     "\telif [[ ${words[0]} == help ]]; then\n\t\tnext=\"");
+		     "\telif [[ ${words[0]-} == help ]]; then\n\t\tnext=\"");
 	print_first_words(out);
 	fprintf(out,
 		"\"\n"
-		"\telif [[ ${words[0]} == completion ]]; then\n\t\tnext=bash\n"
+		"\telif [[ ${words[0]-} == completion ]]; then\n\t\tnext=bash\n"
 		"\telif [[ $names ]]; then\n"
 		"\t\tnext=$(hotfixctl \"${socket[@]}\" completion names 2>/dev/null)\n"
 		"\tfi\n"
