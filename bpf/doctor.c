@@ -75,6 +75,8 @@ static int read_kernel_line(const char *fstype, const char *mountpoint, const ch
 		return -errno;
 	ret_line[n] = 0;
 	ret_line[strcspn(ret_line, "\n")] = 0;
+	for (n = (ssize_t)strlen(ret_line); n > 0 && ret_line[n - 1] == ' '; n--)
+		ret_line[n - 1] = 0;
 	return 0;
 }
 

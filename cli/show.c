@@ -573,10 +573,10 @@ int show_run_trust(struct cli *c, const struct args *a, struct fail *reterr_fail
 
 static bool print_host(const struct cli *c, const json_t *host)
 {
-	static const struct text_column columns[] = {{"CHECK", 0},
-						     {"STATUS", TEXT_COLORED},
-						     {"VALUE", TEXT_WRAP},
-						     {"HOW IT IS KNOWN", TEXT_WRAP}};
+	static const struct text_column columns[] = {
+		{"CHECK", 0},
+		{"STATUS", TEXT_COLORED},
+		{"FINDING, AND HOW IT IS KNOWN", TEXT_WRAP}};
 	const json_t *k = json_object_get(host, "kernel"), *v;
 	struct text_table *t;
 	bool able = true;
@@ -589,8 +589,14 @@ static bool print_host(const struct cli *c, const json_t *host)
 	printf("kernel %s %s\n\n", text_of(k, "release"), text_of(k, "arch"));
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
 	json_array_foreach(json_object_get(host, "checks"), i, v)
-		text_table_line(t, text_of(v, "name"), text_of(v, "status"),
-				text_of(v, "value"), text_of(v, "how"));
+	{
+		const char *value = text_of(v, "value"), *how = text_of(v, "how");
+		char finding[1024];
+
+		snprintf(finding, sizeof(finding), how[0] ? "%s (%s)" : "%s",
+			 value[0] ? value : "not known", how);
+		text_table_line(t, text_of(v, "name"), text_of(v, "status"), finding);
+	}
 	text_table_print(t);
 	json_array_foreach(json_object_get(host, "checks"), i, v)
 	{

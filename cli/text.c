@@ -8,7 +8,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -182,59 +184,158 @@ const char *text_state_color(const char *state)
 
 /* --- tables --------------------------------------------------------------------------- */
 
+#define WRAP_WIDTH_MIN 24
+
 struct text_table {
-	struct libscols_table *scols;
 	const struct text_column *columns;
-	size_t n;
+	size_t n, n_lines, room;
+	char **cells; /* n for each line */
 	bool color;
 };
 
+static void *or_abort(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
 struct text_table *text_table_new(const struct text_column *columns, size_t n, bool color)
 {
-	struct text_table *t = calloc(1, sizeof(*t));
+	struct text_table *t = or_abort(calloc(1, sizeof(*t)));
 
-	if (!t)
-		abort();
-	scols_init_debug(0);
-	*t = (struct text_table){scols_new_table(), columns, n, color};
-	if (!t->scols)
-		abort();
-	scols_table_enable_colors(t->scols, color);
-	for (size_t i = 0; i < n; i++)
-		if (!scols_table_new_column(
-			    t->scols, columns[i].heading, 0,
-			    (columns[i].flags & TEXT_RIGHT ? SCOLS_FL_RIGHT : 0) |
-				    (columns[i].flags & TEXT_WRAP ? SCOLS_FL_WRAP : 0)))
-			abort();
+	*t = (struct text_table){.columns = columns, .n = n, .color = color};
 	return t;
 }
 
 void text_table_line(struct text_table *t, ...)
 {
-	struct libscols_line *line = scols_table_new_line(t->scols, NULL);
 	va_list ap;
 
-	if (!line)
-		abort();
+	if (t->n_lines == t->room) {
+		t->room = t->room ? t->room * 2 : 16;
+		t->cells =
+			or_abort(reallocarray(t->cells, t->room * t->n, sizeof(t->cells[0])));
+	}
 	va_start(ap, t);
 	for (size_t i = 0; i < t->n; i++) {
-		const char *s = text_safe(va_arg(ap, const char *));
+		const char *s = va_arg(ap, const char *);
 
-		scols_line_set_data(line, i, s);
-		if (t->columns[i].flags & TEXT_COLORED && text_state_color(s))
-			scols_cell_set_color(scols_line_get_cell(line, i), text_state_color(s));
+		t->cells[t->n_lines * t->n + i] = or_abort(strdup(s ? s : ""));
+		plain_make(t->cells[t->n_lines * t->n + i], false);
 	}
 	va_end(ap);
+	t->n_lines++;
 }
 
 size_t text_table_lines(const struct text_table *t)
 {
-	return scols_table_get_nlines(t->scols);
+	return t->n_lines;
+}
+
+/* Columns of the terminal that plain text takes. */
+static size_t width_of(const char *s)
+{
+	size_t n = mbstowcs(NULL, s, 0);
+	AUTO_FREE wchar_t *wide = n == (size_t)-1 ? NULL : calloc(n + 1, sizeof(*wide));
+	int width;
+
+	if (!wide)
+		return strlen(s);
+	mbstowcs(wide, s, n + 1);
+	width = wcswidth(wide, n);
+	return width < 0 ? n : (size_t)width;
+}
+
+static size_t column_width(const struct text_table *t, size_t column)
+{
+	size_t width = width_of(t->columns[column].heading);
+
+	for (size_t i = 0; i < t->n_lines; i++) {
+		size_t w = width_of(t->cells[i * t->n + column]);
+
+		width = w > width ? w : width;
+	}
+	return width;
+}
+
+/* Blanks become line breaks so that no line is wider; libsmartcols breaks inside words. */
+static void break_words(char *s, size_t width)
+{
+	char *line = s, *blank = NULL;
+
+	for (char *p = s; *p; p++) {
+		char after = p[1];
+
+		if (*p == ' ')
+			blank = p;
+		p[1] = 0;
+		if (blank && width_of(line) > width) {
+			*blank = '\n';
+			line = blank + 1;
+			blank = NULL;
+		}
+		p[1] = after;
+	}
+}
+
+/* The last column takes what the others leave of the terminal. */
+static void fit_last(struct text_table *t)
+{
+	size_t used = 0, last = t->n - 1, width;
+	struct winsize size;
+
+	if (!(t->columns[last].flags & TEXT_WRAP) ||
+	    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return;
+	for (size_t i = 0; i < last; i++)
+		used += column_width(t, i) + 1;
+	width = size.ws_col > used + WRAP_WIDTH_MIN ? size.ws_col - used : WRAP_WIDTH_MIN;
+	for (size_t i = 0; i < t->n_lines; i++)
+		break_words(t->cells[i * t->n + last], width);
+}
+
+static struct libscols_table *to_scols(const struct text_table *t)
+{
+	struct libscols_table *s = or_abort(scols_new_table());
+
+	scols_table_enable_colors(s, t->color);
+	scols_table_enable_noencoding(s, true); /* plain text already */
+	for (size_t i = 0; i < t->n; i++) {
+		struct libscols_column *c = or_abort(scols_table_new_column(
+			s, t->columns[i].heading, 0,
+			(t->columns[i].flags & TEXT_RIGHT ? SCOLS_FL_RIGHT : 0) |
+				(t->columns[i].flags & TEXT_WRAP ? SCOLS_FL_WRAP : 0)));
+
+		if (t->columns[i].flags & TEXT_WRAP)
+			scols_column_set_wrapfunc(c, scols_wrapnl_chunksize,
+						  scols_wrapnl_nextchunk, NULL);
+	}
+	for (size_t l = 0; l < t->n_lines; l++) {
+		struct libscols_line *line = or_abort(scols_table_new_line(s, NULL));
+
+		for (size_t i = 0; i < t->n; i++) {
+			const char *cell = t->cells[l * t->n + i];
+
+			scols_line_set_data(line, i, cell);
+			if (t->columns[i].flags & TEXT_COLORED && text_state_color(cell))
+				scols_cell_set_color(scols_line_get_cell(line, i),
+						     text_state_color(cell));
+		}
+	}
+	return s;
 }
 
 void text_table_print(struct text_table *t)
 {
-	scols_print_table(t->scols);
-	scols_unref_table(t->scols);
+	struct libscols_table *s;
+
+	fit_last(t);
+	s = to_scols(t);
+	scols_print_table(s);
+	scols_unref_table(s);
+	for (size_t i = 0; i < t->n_lines * t->n; i++)
+		free(t->cells[i]);
+	free(t->cells);
 	free(t);
 }

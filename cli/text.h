@@ -34,6 +34,7 @@ const char *text_color(bool color, const char *name);
 /* The colour that a state, status or outcome is shown in. */
 const char *text_state_color(const char *state);
 
+/* TEXT_WRAP: the last column may, between words. */
 enum { TEXT_LEFT = 0, TEXT_RIGHT = 1, TEXT_WRAP = 2, TEXT_COLORED = 4 };
 
 struct text_column {
