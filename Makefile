@@ -9,25 +9,26 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 MAKEFLAGS += $(if $(V),,--no-print-directory)
-ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
+ifeq ($(MAKELEVEL)$(filter clean distclean,$(MAKECMDGOALS)),0)
 JOBS	:= $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 MAKEFLAGS += $(JOBS)
 endif
 
 comma	:= ,
-B	:= $(if $(SAN),build-san,build)
+B	:= $(if $(FUZZ),build-fuzz,$(if $(SAN),build-san,build))
 DEPS	?= build/deps
 PREFIX	?= /usr/local
-CC	:= $(if $(filter default,$(origin CC)),gcc,$(CC))
 CLANG	?= clang
+CC	:= $(if $(FUZZ),$(CLANG),$(if $(filter default,$(origin CC)),gcc,$(CC)))
 STRIP	?= llvm-strip
 CFLAGS	?= -O2 -g
 Q	:= $(if $(V),,@)
 say	= $(if $(V),@:,@printf '  %-6s %s\n' $(1) $(2))
 
 WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wcast-qual -Wswitch-enum -Wformat=2 -Werror
-HARDEN	:= $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined \
-	-fno-omit-frame-pointer,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+HARDEN	:= $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer $(if $(FUZZ),-fsanitize=fuzzer-no-link),-U_FORTIFY_SOURCE \
+	-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 C_FLAGS	 = -std=gnu11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(HARDEN) -fPIE -pthread $(DEPS_CFLAGS)
 L_FLAGS	 = $(HARDEN) -pie -pthread -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
 B_FLAGS	 = -target bpf -mcpu=v3 -std=gnu11 -O2 -g -Wall -Werror -I. -I$B/include/hotfixd $(BPF_CFLAGS)
@@ -45,13 +46,14 @@ CTL	:= $(if $(call csrc,cli),$B/bin/hotfixctl)
 HEADERS	:= $B/include/hotfixd/.stamp
 TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/fault tests/vm))
 TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/scenario tests/bench))
+FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
-.PHONY: all setup demo check check-long bench fuzz lint format install uninstall clean distclean help FORCE
+.PHONY: all setup demo check check-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
 all: $(DAEMON) $(CTL) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
 
 # Set-up runs once; make then starts over by itself with the new build.mk.
-ifneq ($(filter-out help clean distclean format setup uninstall,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean distclean format fuzz setup uninstall,$(or $(MAKECMDGOALS),all)),)
 include $(DEPS)/build.mk
 endif
 $(DEPS)/build.mk: packages.txt setup.sh
@@ -91,6 +93,9 @@ $B/bin/hotfixd: $(call libs,server $(BASE))
 $B/bin/hotfixctl: $(call libs,cli $(BASE))
 	$(call say,LD,$@)
 	$(link)
+$B/tests/fuzz/%: $B/tests/fuzz/%.o $(call libs,$(FOLDERS))
+	$(call say,LD,$@)
+	$(link) -fsanitize=fuzzer
 $B/tests/%: $B/tests/%.o $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link)
@@ -111,16 +116,20 @@ compile_commands.json: $B/flags FORCE
 
 setup:	## install what building, testing and the guests need
 	@DEPS=$(DEPS) ./setup.sh build test guests
-demo: all	## close a real kernel hole, upgrade under load, roll back: a summary of what was proven
+demo: all setup	## close a real kernel hole, upgrade under load, roll back: what was proven
 	@DEPS=$(DEPS) tests/demo
-check: all	## lint, unit, scenario and guest tests; ends with `N passed, N failed, N skipped`
+check: all setup	## lint, unit, scenario and guest tests; ends with `N passed, N failed, N skipped`
 	@DEPS=$(DEPS) tests/check
-check-long: all	## the same and the slow tests
+check-long: all setup	## the same, and the tests that take long
 	@DEPS=$(DEPS) tests/check --long
 bench: all	## measurements, one JSON line each
+	@DEPS=$(DEPS) ./setup.sh test bench
 	@DEPS=$(DEPS) tests/bench/run
-fuzz: all	## fuzz the parsers for FUZZ_TIME seconds each (60)
-	@DEPS=$(DEPS) tests/fuzz/run
+fuzzers: $(FUZZERS)
+fuzz:	## fuzz what parses foreign bytes, FUZZ_TIME seconds each (60)
+	@DEPS=$(DEPS) ./setup.sh build fuzz
+	@$(MAKE) FUZZ=1 fuzzers
+	@tests/fuzz/run
 lint:	## include DAG, SPDX lines, formatting, shell scripts
 	@tests/lint/run
 format:	## rewrite sources as .clang-format says
@@ -140,10 +149,10 @@ uninstall:	## remove what install put there
 	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service))
 	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
 clean:	## remove what was built, keep what was downloaded
-	find build build-san -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || :
-	rm -f compile_commands.json
+	rm -rf build-san build-fuzz compile_commands.json
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
 distclean: clean	## remove the downloads as well
-	rm -rf build build-san
+	rm -rf build
 help:	## this list
 	@echo 'make [SAN=1] [V=1] [CC=clang] [DEPS=DIR] TARGET'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' Makefile | expand -t 14

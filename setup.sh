@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# setup.sh [build] [test] [guests] [bench] -- have what each purpose needs (packages.txt).
+# setup.sh [build] [test] [guests] [bench] [fuzz] -- have what each purpose needs (packages.txt).
 #
 # As root the missing system packages are installed; otherwise they are named, and that is
 # all.  What comes from another suite (a newer libbpf and QEMU, the guests' kernels) is
@@ -336,6 +336,10 @@ need_guests() {
 	private_all guests
 }
 
+need_fuzz() {
+	need_system fuzz
+}
+
 need_bench() {
 	need_guests
 	need_system bench
@@ -349,7 +353,7 @@ flock 9 # two runs that share $DEPS take turns
 [ $# -gt 0 ] || set -- build
 for purpose in "$@"; do
 	case $purpose in
-	build | test | guests | bench) "need_$purpose" ;;
-	*) die "usage: setup.sh [build] [test] [guests] [bench]" ;;
+	build | test | guests | bench | fuzz) "need_$purpose" ;;
+	*) die "usage: setup.sh [build] [test] [guests] [bench] [fuzz]" ;;
 	esac
 done

@@ -8,7 +8,8 @@
 
 static __thread struct words *listening;
 
-static int on_words(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int on_words(enum libbpf_print_level level,
+							  const char *fmt, va_list ap)
 {
 	struct words *w = listening;
 	int n;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define AUTO(fn) __attribute__((cleanup(fn)))
+#define AUTO(fn) __attribute__((cleanup(fn), unused))
 
 /* Defines fn##p() for AUTO(); fn is the type's NULL-tolerant free function. */
 #define DEFINE_AUTO(type, fn)              \
