@@ -94,7 +94,11 @@ static const char *const migrations[] = {
 	"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
 	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never changed'); END;"
 	"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit"
-	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;",
+	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;"
+	/* REPLACE deletes without asking the trigger above. */
+	"CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"
+	"	WHEN EXISTS(SELECT 1 FROM audit WHERE seq >= new.seq)"
+	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
