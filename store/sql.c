@@ -36,6 +36,7 @@ static int errno_of_sqlite(int rc, int system_errno)
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
 	case SQLITE_FORMAT:
+	case SQLITE_ERROR: /* our SQL is fixed: a table is missing, the file format is unknown */
 		return -EUCLEAN;
 	case SQLITE_FULL:
 		return -ENOSPC;
@@ -318,6 +319,8 @@ bool sql_in_transaction(const struct sql *q)
 
 int sql_begin(struct sql *q)
 {
+	if (sql_in_transaction(q))
+		return -EINVAL;
 	q->broken = 0;
 	/* The writer's lock is taken now, so that nothing later can fail for want of it. */
 	return sql_run(q, "BEGIN IMMEDIATE", "");
