@@ -461,8 +461,7 @@ static bool mount_small(const char *path, const char *options)
 		print_message("only root can mount a small file system: skipped\n");
 		return false;
 	}
-	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    (mkdir(path, 0700) < 0 && errno != EEXIST) ||
 	    mount("tmpfs", path, "tmpfs", 0, options) < 0) {
 		print_message("mounting a small file system is refused here (%s): skipped\n",
@@ -576,7 +575,7 @@ static void a_read_only_state_directory_is_named(void **state)
 	if (!mount_small(folder, "size=8m"))
 		skip();
 	filled("ro/state.db");
-	assert_ok(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL));
+	assert_ok(mount("none", folder, "", MS_REMOUNT | MS_RDONLY, NULL));
 	open_fails(unit_path("ro/state.db"), -EROFS, "read-only");
 	open_fails(unit_path("ro/new.db"), -EROFS, "read-only");
 	assert_ok(umount2(folder, MNT_DETACH));
@@ -670,8 +669,8 @@ static void hold_the_lock(const char *path, int ready, int go)
 static void a_second_writer_is_told_after_half_a_second(void **state)
 {
 	const char *path = filled("busy.db");
-	AUTO(store_freep) struct store *s = opened(path);
 	struct child c = spawn(hold_the_lock, path);
+	AUTO(store_freep) struct store *s = opened(path);
 	struct fail f = {0};
 	uint64_t start_ns;
 	char byte;
