@@ -93,9 +93,21 @@ int gate_open(const char *bpffs, const char *name, struct gate **ret_gate)
 	return 0;
 }
 
-int gate_make(const char *bpffs, const char *name, struct gate **ret_gate)
+int gate_map_make(int *ret_fd)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "hotfix_gate", sizeof(uint32_t),
+			    sizeof(struct gate_value), 1, &opts);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+int gate_make(const char *bpffs, const char *name, struct gate **ret_gate)
+{
 	AUTO(gate_freep) struct gate *g = NULL;
 	char path[PATH_MAX];
 	int fd;
@@ -107,10 +119,9 @@ int gate_make(const char *bpffs, const char *name, struct gate **ret_gate)
 	r = pin_path(path, bpffs, name, "gate", NULL);
 	if (r < 0)
 		return r;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "hotfix_gate", sizeof(uint32_t),
-			    sizeof(struct gate_value), 1, &opts);
-	if (fd < 0)
-		return -errno;
+	r = gate_map_make(&fd);
+	if (r < 0)
+		return r;
 	r = gate_from_fd(fd, &g);
 	if (r < 0)
 		return r;

@@ -106,6 +106,8 @@ void gate_commit(struct gate *g, uint32_t index);
 /* For the engine's worker: makes the gate, or opens the one that is there. */
 int gate_make(const char *bpffs, const char *name, struct gate **ret_gate);
 int gate_fd(const struct gate *g); /* borrowed */
+/* A map that could become a gate, pinned nowhere: for trying out what needs one. */
+int gate_map_make(int *ret_fd);
 /* The serial is stored last: an index that has one is complete. NULL frees the index. */
 void gate_set_version(struct gate *g, uint32_t index, const struct gate_version *v);
 void gate_cc_previous(const struct gate *g, char ret_cc[GATE_CC_BYTES]);

@@ -7,8 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
+
+#include "lib/clock.h"
+
+#define LINK_GONE_NS 10000000000ULL
 
 int pin_path(char ret_path[PATH_MAX], const char *part, ...)
 {
@@ -29,10 +34,15 @@ int pin_path(char ret_path[PATH_MAX], const char *part, ...)
 
 int pin_kind_of(int fd, enum pin_kind *ret_kind)
 {
-	static const char *const kinds[] = {
-		[PIN_MAP] = "bpf-map",
-		[PIN_PROGRAM] = "bpf-prog",
-		[PIN_LINK] = "bpf_link",
+	/* Linux renamed "bpf_link" to be like its siblings. */
+	static const struct {
+		enum pin_kind kind;
+		const char *name;
+	} kinds[] = {
+		{PIN_MAP, "anon_inode:bpf-map"},
+		{PIN_PROGRAM, "anon_inode:bpf-prog"},
+		{PIN_LINK, "anon_inode:bpf_link"},
+		{PIN_LINK, "anon_inode:bpf-link"},
 	};
 	char path[32], target[64];
 	ssize_t n;
@@ -44,8 +54,8 @@ int pin_kind_of(int fd, enum pin_kind *ret_kind)
 		return -errno;
 	target[n] = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (strstr(target, kinds[i])) {
-			*ret_kind = i;
+		if (strcmp(target, kinds[i].name) == 0) {
+			*ret_kind = kinds[i].kind;
 			return 0;
 		}
 	return -EUCLEAN;
@@ -80,9 +90,58 @@ int pin_replace(int fd, const char *path)
 	return bpf_obj_pin(fd, path) < 0 ? -errno : 0;
 }
 
+int pin_in(const char *folder, const char *name, int fd)
+{
+	char path[PATH_MAX];
+	int r = pin_path(path, folder, name, NULL);
+
+	return r < 0 ? r : pin_replace(fd, path);
+}
+
 int pin_remove(const char *path)
 {
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/*
+ * The kernel drops a pin's reference after a grace period and frees a link from a worker
+ * of its own then, so "unpinned and closed" is not yet "detached". Asking by id takes
+ * CAP_SYS_ADMIN; without it the close has to be trusted.
+ */
+static int wait_for_link(uint32_t id)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	uint64_t end = clock_mono_ns() + LINK_GONE_NS;
+	int fd;
+
+	for (;;) {
+		fd = bpf_link_get_fd_by_id(id);
+		if (fd < 0)
+			return 0; /* ENOENT gone, EPERM unknown */
+		close(fd);
+		if (clock_mono_ns() > end)
+			return -EBUSY;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int pin_remove_link(const char *path)
+{
+	struct bpf_link_info info = {0};
+	uint32_t len = sizeof(info);
+	int fd;
+	int r;
+
+	r = pin_open(PIN_LINK, path, &fd);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r == -EUCLEAN ? pin_remove(path) : r;
+	r = bpf_link_get_info_by_fd(fd, &info, &len) < 0 ? -errno : 0;
+	if (r == 0)
+		r = pin_remove(path);
+	close(fd);
+	return r < 0 ? r : wait_for_link(info.id);
 }
 
 int pin_remove_folder(const char *path)

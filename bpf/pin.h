@@ -28,10 +28,16 @@ int pin_open(enum pin_kind kind, const char *path, int *ret_fd);
 int pin_kind_of(int fd, enum pin_kind *ret_kind);
 /* Pins fd; what a killed worker left under that name is removed first. */
 int pin_replace(int fd, const char *path);
+int pin_in(const char *folder, const char *name, int fd); /* pin_replace as <folder>/<name> */
 /* Removing what is not there is no error. */
 int pin_remove(const char *path);
 int pin_remove_folder(const char *path); /* with all that is in it */
 int pin_make_folder(const char *path);	 /* 0700; one that is there is fine */
+/*
+ * Removes the pin of a link and returns when the link is gone from the kernel: what it
+ * attached is not invoked any more. -EBUSY when somebody else keeps it open.
+ */
+int pin_remove_link(const char *path);
 
 /* <bpffs> itself: on a bpffs, ours, nobody else may write to it. Made when missing. */
 int pin_check_root(const char *bpffs);
