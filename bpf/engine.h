@@ -7,14 +7,16 @@
  *	gate				the hot-fix's gate (bpf/gate.h)
  *	slots/<type>:<target>[:n]/	one hook; n counts further programs on one target
  *		link			the attached dispatcher
+ *		dispatcher		its program
  *		versions		PROG_ARRAY, index -> version's program
  *		calls			per CPU array, index -> calls dispatched to it
- *	slots/struct_ops:tcp_congestion_ops/
- *		link | registered	the registration (>= 6.4: link; below: the ops map)
+ *	slots/struct_ops:tcp_congestion_ops/	see bpf/tcp_cc.h
+ *		ops, link		the registration (before Linux 6.4 without link)
  *		versions_<member>	one PROG_ARRAY per member
  *		calls
  *	v<index>/			one version: its programs and the maps of hotfix.bpf.h
- *		<program>		(overlap links of sleepable programs: link_<program>)
+ *		<program>
+ *		overlap/<slot>/		a sleepable program: "program", and "link" while attached
  *
  * The order that keeps a crash harmless: stage() changes nothing that runs; the
  * loop stores the gate; settle() brings what no gate controls (sleepable
@@ -59,7 +61,7 @@ struct engine_version {
 
 /*
  * Loads through the verifier, attaches nothing, leaves nothing.
- * Report: {"hooks":[{"type","target","program","attach_as","attach_target","kind":"dispatcher"|
+ * Report: {"hooks":[{"type","target","program","slot","attach_as","attach_target","kind":"dispatcher"|
  * "overlap"|"struct_ops","insns","jited_bytes","ok":bool,"why":null|text}],
  * "load_ms":N,"needs_settle":bool}. attach_as: lsm or fmod_ret for deny hooks, as this host
  * needs.
@@ -80,9 +82,11 @@ int engine_unstage(struct engine *e, const char *name, uint32_t index,
 int engine_remove(struct engine *e, const char *name, struct fail *reterr_fail);
 /*
  * What the kernel holds, read from pins, never from their names alone:
- * {"hotfixes":[{"name","committed","trial","deadline_ns","cc_previous",
- *   "versions":[{"index","serial","digest":hex}],
- *   "slots":[{"slot","type","target","kind","attached":bool,"indexes":[..],"recursion_misses"}],
+ * {"hotfixes":[{"name","committed","trial","live","deadline_ns","cc_previous",
+ *   "versions":[{"index","serial","digest":hex,"cc_name"?}],
+ *   "slots":[{"slot","type","target","kind","attached":bool,"indexes":[..],"recursion_misses",
+ *     "cc_name"?,"default"?:bool (struct_ops)}],
+ *   "settled":bool (false: engine_settle() on the live index has something to do),
  *   "problems":[text]}]}
  */
 int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fail);

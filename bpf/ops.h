@@ -17,10 +17,16 @@ struct bpf_map;
 struct bpf_object;
 struct bpf_program;
 
-#define OPS_MEMBERS_MAX	      32
-#define OPS_MEMBER_BYTES      32
-#define OPS_TYPE_TCP_CC	      "tcp_congestion_ops"
-#define OPS_TYPE_TCP_CC_FLAGS 0x3U /* TCP_CONG_NON_RESTRICTED | TCP_CONG_NEEDS_ECN */
+#define OPS_MEMBERS_MAX	   32
+#define OPS_MEMBER_BYTES   32
+#define OPS_TYPE_TCP_CC	   "tcp_congestion_ops"
+#define OPS_NON_RESTRICTED 0x1U /* .flags: anyone may choose it (TCP_CONG_NON_RESTRICTED) */
+#define OPS_NEEDS_ECN	   0x2U /* TCP_CONG_NEEDS_ECN */
+
+/* linux/bpf.h of Linux 6.4; older headers lack them. */
+#define OPS_F_LINK	(1U << 13) /* BPF_F_LINK */
+#define OPS_ATTACH_TYPE 44	   /* BPF_STRUCT_OPS */
+#define OPS_LINK_TYPE	9	   /* BPF_LINK_TYPE_STRUCT_OPS */
 
 struct ops_member {
 	char name[OPS_MEMBER_BYTES];
