@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * bpf/tcp_cc.h -- the slot of a congestion control: one tcp_congestion_ops per hot-fix,
+ * whose members are dispatchers (bpf/tcp_cc.bpf.c), its registration with the kernel
+ * and the default algorithm. <bpffs>/<name>/slots/struct_ops:tcp_congestion_ops/ has
+ *
+ *	versions_<member>	PROG_ARRAY, index -> version's member program
+ *	calls			per CPU array, index -> calls dispatched to it
+ *	sockets			socket storage of "state": "own"
+ *	ops			the registered ops (a struct_ops map)
+ *	link			its registration; before Linux 6.4 the ops map itself is it
+ *	ops_new, link_new	while one registration replaces another
+ *
+ * Live and new sockets follow the gate. A registration changes only when a version needs
+ * other members, another name or other flags than the one before.
+ *
+ * Context    worker process; 10 to 100 ms.
+ * Errors     FAIL_CONFLICT the name is taken; FAIL_ATTACH, FAIL_LOAD, FAIL_INCOMPATIBLE.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/gate.h"
+#include "bpf/load.h"
+#include "lib/fail.h"
+
+#define TCP_CC_SLOT "struct_ops:" OPS_TYPE_TCP_CC
+
+/* What settling must know of this version; refuses members that no dispatcher knows. */
+int tcp_cc_describe(const struct load *l, const struct engine_version *v,
+		    struct gate_version *ret_facts, struct fail *reterr_fail);
+/* Loads dispatchers of this shape and drops them: they will load when they are needed. */
+int tcp_cc_try(const struct load *l, const struct gate_version *facts,
+	       struct fail *reterr_fail);
+
+int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const struct load *l,
+		 uint32_t index, struct fail *reterr_fail);
+int tcp_cc_clear(const char *bpffs, const char *name, uint32_t index);
+/* Registered as index needs it, default taken or given back; index 0: not registered. */
+int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t index,
+		  struct fail *reterr_fail);
+/* Default given back, not registered, no pins. */
+int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g,
+		  struct fail *reterr_fail);
+
+/* For the survey: what the pins say is registered. */
+struct tcp_cc_state {
+	bool registered, is_link, is_default;
+	char cc_name[HOOK_CC_NAME_BYTES];
+	uint32_t shape;
+};
+int tcp_cc_state(const char *bpffs, const char *name, const struct vmlinux *v,
+		 struct tcp_cc_state *ret_state);
