@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#define DENY_SECTION "fmod_ret/security_task_getpgid"
+#define VERDICT	     EPERM
+#include "tests/vm/engine_deny.bpf.h"
