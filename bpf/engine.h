@@ -16,7 +16,7 @@
  *		calls
  *	v<index>/			one version: its programs and the maps of hotfix.bpf.h
  *		<program>
- *		overlap/<slot>/		a sleepable program: "program", and "link" while attached
+ *		overlap/<slot>/		a sleepable one: "program"; "link" while attached
  *
  * The order that keeps a crash harmless: stage() changes nothing that runs; the
  * loop stores the gate; settle() brings what no gate controls (sleepable
@@ -61,8 +61,8 @@ struct engine_version {
 
 /*
  * Loads through the verifier, attaches nothing, leaves nothing.
- * Report: {"hooks":[{"type","target","program","slot","attach_as","attach_target","kind":"dispatcher"|
- * "overlap"|"struct_ops","insns","jited_bytes","ok":bool,"why":null|text}],
+ * Report: {"hooks":[{"type","target","program","slot","attach_as","attach_target",
+ * "kind":"dispatcher"|"overlap"|"struct_ops","insns","jited_bytes","ok":bool,"why":null|text}],
  * "load_ms":N,"needs_settle":bool}. attach_as: lsm or fmod_ret for deny hooks, as this host
  * needs.
  */

@@ -39,7 +39,7 @@
 
 #define NAME	       "engine-test"
 #define SWITCHES       500
-#define CALLS_A_SWITCH 300
+#define CALLS_A_SWITCH 150
 #define THREADS	       2
 
 static char bpffs[PATH_MAX], work[64] = "/tmp/hotfix-engine-XXXXXX";
