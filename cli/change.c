@@ -75,7 +75,7 @@ static void print_log(const char *log, uint64_t change)
 	for (char *save, *line = strtok_r(copy, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save))
 		fprintf(stderr, "  %s\n", line);
-	if (change)
+	if (change && start > log)
 		fprintf(stderr, "  the whole log: hotfixctl history --change %" PRIu64 "\n",
 			change);
 }
@@ -88,6 +88,7 @@ struct follow {
 	const char *name;
 	const char *what;     /* "apply x@2" */
 	uint64_t deadline_ms; /* monotonic; UINT64_MAX: none */
+	bool asks_back;	      /* rolled_back is what was asked for */
 	bool drawn;	      /* a line that is to be redrawn stands there */
 	bool told;	      /* not a terminal: that it is on trial */
 };
@@ -221,7 +222,8 @@ static int interrupted(const struct follow *w)
 static int report(struct follow *w, const json_t *change, struct fail *f)
 {
 	const char *detail = json_string_value(json_object_get(change, "detail"));
-	int status = change_exit(change, f), r;
+	bool back = strcmp(outcome_of(change), "rolled_back") == 0;
+	int status = back && w->asks_back ? 0 : change_exit(change, f), r;
 
 	if (w->c->json) {
 		r = cli_print_json(change, f);
@@ -239,8 +241,7 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 	}
 	fflush(stdout);
 	fprintf(stderr, "hotfixctl: %s %s: %s\n", text_safe(w->what),
-		strcmp(outcome_of(change), "rolled_back") == 0 ? "was rolled back" : "failed",
-		text_safe(f->message));
+		back ? "was rolled back" : "failed", text_safe(f->message));
 	print_log(json_string_value(json_object_get(change, "log")), w->id);
 	return status;
 }
@@ -295,10 +296,13 @@ static int start(struct follow *w, const char *method, const char *path, const j
 
 /* For everything but apply: these end by themselves within seconds. */
 static int run(struct cli *c, const char *name, const char *what, const char *method,
-	       const char *path, const json_t *body, struct fail *f)
+	       const char *path, const json_t *body, bool asks_back, struct fail *f)
 {
-	struct follow w = {
-		.c = c, .name = name, .what = what, .deadline_ms = now_ms() + STEP_LIMIT_MS};
+	struct follow w = {.c = c,
+			   .name = name,
+			   .what = what,
+			   .deadline_ms = now_ms() + STEP_LIMIT_MS,
+			   .asks_back = asks_back};
 	AUTO_JSON json_t *answer = NULL, *change = NULL;
 	int r = start(&w, method, path, body, &answer, f);
 
@@ -566,7 +570,7 @@ int change_run_apply(struct cli *c, const struct args *a, struct fail *reterr_fa
 /* --- the rest ------------------------------------------------------------------------- */
 
 static int simple(struct cli *c, const struct args *a, const char *verb, const json_t *body,
-		  struct fail *f)
+		  bool asks_back, struct fail *f)
 {
 	char name[HOOK_NAME_MAX + 1], what[128], path[128];
 	uint64_t serial;
@@ -579,7 +583,7 @@ static int simple(struct cli *c, const struct args *a, const char *verb, const j
 		return fail_set(f, FAIL_USAGE, "%s takes a NAME without @SERIAL", verb);
 	snprintf(what, sizeof(what), "%s %s", verb, name);
 	snprintf(path, sizeof(path), "/v1/hotfixes/%s/%s", name, verb);
-	return run(c, name, what, "POST", path, body, f);
+	return run(c, name, what, "POST", path, body, asks_back, f);
 }
 
 static json_t *reason_body(const struct args *a)
@@ -593,7 +597,7 @@ static json_t *reason_body(const struct args *a)
 
 int change_run_commit(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
-	return simple(c, a, "commit", NULL, reterr_fail);
+	return simple(c, a, "commit", NULL, false, reterr_fail);
 }
 
 int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -609,19 +613,19 @@ int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr
 			return r;
 		json_object_set_new(body, "to", json_integer((json_int_t)serial));
 	}
-	return simple(c, a, "rollback", body, reterr_fail);
+	return simple(c, a, "rollback", body, true, reterr_fail);
 }
 
 int change_run_disable(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *body = reason_body(a);
 
-	return simple(c, a, "disable", body, reterr_fail);
+	return simple(c, a, "disable", body, true, reterr_fail);
 }
 
 int change_run_enable(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
-	return simple(c, a, "enable", NULL, reterr_fail);
+	return simple(c, a, "enable", NULL, false, reterr_fail);
 }
 
 int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -636,5 +640,5 @@ int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_f
 	snprintf(what, sizeof(what), serial ? "remove %s@%" PRIu64 : "remove %s", name, serial);
 	snprintf(path, sizeof(path), serial ? "/v1/hotfixes/%s/%" PRIu64 : "/v1/hotfixes/%s",
 		 name, serial);
-	return run(c, name, what, "DELETE", path, NULL, reterr_fail);
+	return run(c, name, what, "DELETE", path, NULL, true, reterr_fail);
 }

@@ -438,10 +438,12 @@ static void doctor_looks_itself_when_there_is_no_daemon(void **state)
 
 /* --- changing ------------------------------------------------------------------------- */
 
+#define TWENTY_LINES \
+	"x\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\n"
 #define CHANGE(outcome, code, detail)                                                  \
 	"{\"id\":5,\"change\":5,\"name\":\"x\",\"verb\":\"apply\",\"serial\":2,"       \
 	"\"outcome\":\"" outcome "\",\"code\":\"" code "\",\"detail\":\"" detail "\"," \
-	"\"log\":\"first line\\nR1 is a \\u001b bad pointer\\n\"}"
+	"\"log\":\"first line\\n" TWENTY_LINES "R1 is a \\u001b bad pointer\\n\"}"
 #define TRIAL "{\"name\":\"x\",\"state\":\"trial\",\"trial_ms\":60000,\"trial_left_ms\":60000}"
 
 static void apply_ends_when_the_version_is_on_trial(void **state)
@@ -498,6 +500,7 @@ static void a_failed_load_shows_the_end_of_the_verifier_log(void **state)
 	assert_int_equal(RUN("apply", "x"), 6);
 	assert_non_null(strstr(err, "the verifier refused"));
 	assert_non_null(strstr(err, "R1 is a ? bad pointer"));
+	assert_null(strstr(err, "first line"));
 	assert_non_null(strstr(err, "history --change 5"));
 	assert_int_equal(RUN_JSON("apply", "x"), 6);
 	assert_string_equal(error_code(), "load_failed");
@@ -559,6 +562,24 @@ static void what_was_asked_for_is_sent(void **state)
 	assert_int_equal(RUN("rollback", "x@2"), 2);
 	assert_int_equal(RUN("apply", "x", "--trial", "soon"), 2);
 	assert_int_equal(RUN("apply", "x", "--trial", "5m", "--commit"), 2);
+}
+
+static void a_rollback_that_ends_a_trial_is_what_was_asked_for(void **state)
+{
+	static const struct reply replies[] = {
+		{"POST /v1/hotfixes/x/rollback", 200,
+		 CHANGE("rolled_back", "MANUAL", "by hand"), false},
+		{"POST /v1/hotfixes/x/disable", 200, CHANGE("rolled_back", "MANUAL", "by hand"),
+		 false},
+		{"POST /v1/hotfixes/x/commit", 200, CHANGE("rolled_back", "oops", "too late"),
+		 false},
+		{0}};
+
+	(void)state;
+	start_server(replies);
+	assert_int_equal(RUN("rollback", "x"), 0);
+	assert_int_equal(RUN("disable", "x"), 0);
+	assert_int_equal(RUN("commit", "x"), 7);
 }
 
 static void a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach(void **state)
@@ -710,6 +731,7 @@ int main(void)
 		T(waiting_ends_when_its_time_is_over_and_the_change_goes_on),
 		T(ctrl_c_ends_the_waiting_and_says_that_the_change_goes_on),
 		T(what_was_asked_for_is_sent),
+		T(a_rollback_that_ends_a_trial_is_what_was_asked_for),
 		T(a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach),
 		T(importing_goes_on_behind_a_bad_file_and_exits_with_its_code),
 		T(events_are_lines),
