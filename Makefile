@@ -28,7 +28,7 @@ say	= $(if $(V),@:,@printf '  %-6s %s\n' $(1) $(2))
 WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wcast-qual -Wswitch-enum -Wformat=2 -Werror
 HARDEN	:= $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer $(if $(FUZZ),-fsanitize=fuzzer-no-link),-U_FORTIFY_SOURCE \
-	-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+	$(if $(filter -O0,$(CFLAGS)),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong)
 C_FLAGS	 = -std=gnu11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) $(HARDEN) -fPIE -pthread $(DEPS_CFLAGS)
 L_FLAGS	 = $(HARDEN) -pie -pthread -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
 B_FLAGS	 = -target bpf -mcpu=v3 -std=gnu11 -O2 -g -Wall -Werror -I. -I$B/include/hotfixd $(BPF_CFLAGS)
@@ -60,7 +60,7 @@ $(DEPS)/build.mk: packages.txt setup.sh
 	@DEPS=$(DEPS) ./setup.sh build
 
 # Which flags were used, and what an archive is made of: rewritten only when they change.
-keep	= $(Q)mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
+keep	= @mkdir -p $(@D); echo '$1' | cmp -s - $@ || echo '$1' >$@
 $B/flags: FORCE $(DEPS)/build.mk
 	$(call keep,$(CC) $(C_FLAGS) $(L_FLAGS) $(CLANG) $(B_FLAGS))
 $B/%.list: FORCE
@@ -109,7 +109,7 @@ $(HEADERS): $B/flags $(wildcard bpf/hotfix.bpf.h)
 	$(Q)$(if $(filter %.h,$^),cp -f $(filter %.h,$^) $(@D)/ &&) touch $@
 
 compile_commands.json: $B/flags FORCE
-	$(Q)for f in $(call csrc,$(FOLDERS) tests/unit tests/scenario tests/bench tests/fault tests/vm patches/*); do \
+	@for f in $(call csrc,$(FOLDERS) tests/unit tests/scenario tests/bench tests/fault tests/vm patches/*); do \
 		printf '%s{"directory": "%s", "file": "%s", "command": "%s -c %s"}\n' "$$sep" '$(CURDIR)' \
 		"$$f" '$(CC) $(C_FLAGS)' "$$f"; sep=,; done | { echo [; cat; echo ]; } >$B/$@.new; \
 		cmp -s $B/$@.new $@ || cp $B/$@.new $@
