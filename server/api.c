@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/api.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+
+#include "lib/json.h"
+#include "lib/log.h"
+#include "server/call.h"
+#include "server/resource.h"
+#include "store/bundle.h" /* BUNDLE_BYTES_MAX */
+
+#define HEADERS_BYTES_MAX 16384
+#define GROUPS_MAX	  1024
+
+/* ---- routing ------------------------------------------------------------------------------
+ */
+
+enum access { READ, CHANGE };
+enum body { NO_BODY, JSON, BYTES };
+
+/* "*" matches one segment: a hot-fix name, a serial or an id. */
+static const struct route {
+	enum evhttp_cmd_type method;
+	const char *path;
+	enum access access;
+	enum body body;
+	int (*fn)(struct call *call, struct fail *reterr_fail);
+} routes[] = {
+	{EVHTTP_REQ_GET, "status", READ, NO_BODY, resource_status},
+	{EVHTTP_REQ_GET, "hotfixes", READ, NO_BODY, resource_list},
+	{EVHTTP_REQ_GET, "hotfixes/*", READ, NO_BODY, resource_show},
+	{EVHTTP_REQ_GET, "history", READ, NO_BODY, resource_history},
+	{EVHTTP_REQ_GET, "changes/*", READ, NO_BODY, resource_get_change},
+	{EVHTTP_REQ_GET, "audit", READ, NO_BODY, resource_audit},
+	{EVHTTP_REQ_GET, "audit/verify", READ, NO_BODY, resource_audit_verify},
+	{EVHTTP_REQ_GET, "events", READ, NO_BODY, resource_events},
+	{EVHTTP_REQ_GET, "doctor", READ, NO_BODY, resource_doctor},
+	{EVHTTP_REQ_POST, "doctor", CHANGE, BYTES, resource_doctor_bundle},
+	{EVHTTP_REQ_GET, "trust", READ, NO_BODY, resource_get_trust},
+	{EVHTTP_REQ_POST, "trust", CHANGE, BYTES, resource_import_trust},
+	{EVHTTP_REQ_POST, "bundles", CHANGE, BYTES, resource_import},
+	{EVHTTP_REQ_POST, "hotfixes/*/apply", CHANGE, JSON, resource_apply},
+	{EVHTTP_REQ_POST, "hotfixes/*/commit", CHANGE, JSON, resource_commit},
+	{EVHTTP_REQ_POST, "hotfixes/*/rollback", CHANGE, JSON, resource_rollback},
+	{EVHTTP_REQ_POST, "hotfixes/*/disable", CHANGE, JSON, resource_disable},
+	{EVHTTP_REQ_POST, "hotfixes/*/enable", CHANGE, JSON, resource_enable},
+	{EVHTTP_REQ_DELETE, "hotfixes/*", CHANGE, NO_BODY, resource_remove},
+	{EVHTTP_REQ_DELETE, "hotfixes/*/*", CHANGE, NO_BODY, resource_remove},
+};
+
+static bool path_matches(const char *pattern, const struct call *call)
+{
+	size_t i = 0;
+
+	for (;; i++) {
+		size_t n = strcspn(pattern, "/");
+
+		if (i == call->n_segments)
+			return false;
+		if (!(n == 1 && *pattern == '*') &&
+		    (strncmp(pattern, call->segment[i], n) != 0 || call->segment[i][n]))
+			return false;
+		if (!pattern[n])
+			return i + 1 == call->n_segments;
+		pattern += n + 1;
+	}
+}
+
+/* "/v1/hotfixes/NAME/apply" in place; names are never decoded: their charset needs no %. */
+static int split_path(char *path, struct call *call)
+{
+	char *save = NULL, *word;
+
+	if (strncmp(path, "/v1/", 4) != 0)
+		return -ENOENT;
+	for (word = strtok_r(path + 4, "/", &save); word; word = strtok_r(NULL, "/", &save)) {
+		if (call->n_segments == CALL_SEGMENTS_MAX)
+			return -ENOENT;
+		call->segment[call->n_segments++] = word;
+	}
+	return 0;
+}
+
+static bool is_member(int fd, const char *group)
+{
+	const struct group *g = group[0] ? getgrnam(group) : NULL;
+	gid_t groups[GROUPS_MAX];
+	socklen_t len = sizeof(groups);
+	struct ucred cred;
+	socklen_t cred_len = sizeof(cred);
+
+	if (!g)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0 &&
+	    cred.gid == g->gr_gid)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (size_t i = 0; i < len / sizeof(gid_t); i++)
+		if (groups[i] == g->gr_gid)
+			return true;
+	return false;
+}
+
+static int check_access(struct call *call, enum access access, struct fail *reterr_fail)
+{
+	const struct config *c = call->api->c.config;
+	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
+	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn));
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return fail_set(reterr_fail, FAIL_PERMISSION, "the peer has no credentials");
+	call->uid = cred.uid;
+	if (cred.uid == 0 || is_member(fd, c->admin_group))
+		return 0;
+	if (access == READ && (strcmp(c->readers, "all") == 0 || is_member(fd, c->readers)))
+		return 0;
+	fail_set(reterr_fail, FAIL_PERMISSION, "uid %u may not %s here", cred.uid,
+		 access == READ ? "read" : "change hot-fixes");
+	return fail_hint(reterr_fail, "become root or a member of the group %s%s",
+			 c->admin_group,
+			 access == READ ? "; [access] readers can let others read" : "");
+}
+
+static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail)
+{
+	enum evhttp_cmd_type method = evhttp_request_get_command(call->req);
+	bool path_known = false;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (!path_matches(routes[i].path, call))
+			continue;
+		path_known = true;
+		if (routes[i].method != method)
+			continue;
+		r = check_access(call, routes[i].access, reterr_fail);
+		if (r < 0) {
+			call_audit_refusal(call, "denied", uri, reterr_fail);
+			return r;
+		}
+		if (strncmp(routes[i].path, "hotfixes/", 9) == 0 &&
+		    !hook_name_valid(call->segment[1])) {
+			fail_set(reterr_fail, FAIL_USAGE, "\"%.80s\" is not a hot-fix name",
+				 call->segment[1]);
+			return fail_hint(reterr_fail,
+					 "names are lower case letters, digits and '-'");
+		}
+		if (routes[i].body == JSON) {
+			r = call_as_usage(call_take_json(call, reterr_fail), reterr_fail);
+			if (r < 0)
+				return r;
+		}
+		return routes[i].fn(call, reterr_fail);
+	}
+	if (path_known)
+		return fail_set(reterr_fail, FAIL_USAGE, "%.100s does not take this method",
+				uri);
+	return fail_set(reterr_fail, FAIL_NOT_FOUND, "no such resource: %.100s", uri);
+}
+
+static void on_request(struct evhttp_request *req, void *cookie)
+{
+	struct call call = {.api = cookie, .req = req};
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+	const char *path = evhttp_uri_get_path(uri);
+	AUTO_FREE char *copy = strdup(path ? path : "");
+	struct fail fail;
+	int r;
+
+	TAILQ_INIT(&call.query);
+	if (evhttp_uri_get_query(uri))
+		evhttp_parse_query_str(evhttp_uri_get_query(uri), &call.query);
+	if (!copy)
+		r = fail_set(&fail, FAIL_INTERNAL, "out of memory");
+	else if (split_path(copy, &call) < 0)
+		r = fail_set(&fail, FAIL_NOT_FOUND, "no such resource: %.100s", path);
+	else
+		r = dispatch(&call, path, &fail);
+	if (r < 0)
+		call_refuse(req, &fail);
+	json_decref(call.body);
+	evhttp_clear_headers(&call.query);
+}
+
+/* ---- socket --------------------------------------------------------------------------------
+ */
+
+static int somebody_listens(const struct sockaddr_un *addr)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+}
+
+static int listen_on(const struct config *c, int *ret_fd, struct fail *reterr_fail)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const struct group *g = getgrnam(c->admin_group);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st;
+	mode_t old;
+	int r;
+
+	memcpy(addr.sun_path, c->socket,
+	       strlen(c->socket) + 1); /* config.c checked the length */
+	if (lstat(c->socket, &st) == 0) {
+		if (!S_ISSOCK(st.st_mode)) {
+			fail_set(reterr_fail, FAIL_CONFLICT, "%s exists and is not a socket",
+				 c->socket);
+			return fail_hint(reterr_fail, "remove it, or choose another --socket");
+		}
+		if (somebody_listens(&addr)) {
+			fail_set(reterr_fail, FAIL_CONFLICT, "another program listens on %s",
+				 c->socket);
+			return fail_hint(reterr_fail,
+					 "stop it, or choose another --socket and --state-dir");
+		}
+		unlink(c->socket);
+	}
+	old = umask(0177);
+	r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
+	umask(old);
+	if (r == 0 && g && chown(c->socket, 0, g->gr_gid) < 0)
+		r = -errno;
+	/* Who may do what is decided by credentials; the mode only keeps out those who may
+	 * nothing. */
+	if (r == 0 && chmod(c->socket, c->readers[0] ? 0666 : 0660) < 0)
+		r = -errno;
+	if (r == 0 && listen(fd, 128) < 0)
+		r = -errno;
+	if (r < 0) {
+		fail_set(reterr_fail, FAIL_INTERNAL, "cannot listen on %s: %s", c->socket,
+			 strerror(-r));
+		return fail_hint(reterr_fail,
+				 "its folder must exist and be writable by hotfixd");
+	}
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int api_new(const struct api_context *context, struct api **ret_api, struct fail *reterr_fail)
+{
+	AUTO(api_freep) struct api *a = calloc(1, sizeof(*a));
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	if (!a)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	a->c = *context;
+	TAILQ_INIT(&a->parked);
+	r = listen_on(context->config, &fd, reterr_fail);
+	if (r < 0)
+		return r;
+	a->http = evhttp_new(context->base);
+	if (a->http)
+		a->listener = evconnlistener_new(context->base, NULL, NULL,
+						 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+						 0, fd);
+	if (!a->listener)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	take_fd(&fd);
+	evhttp_set_max_headers_size(a->http, HEADERS_BYTES_MAX);
+	evhttp_set_max_body_size(a->http, BUNDLE_BYTES_MAX);
+	evhttp_set_allowed_methods(a->http,
+				   EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
+	evhttp_set_gencb(a->http, on_request, a);
+	if (!evhttp_bind_listener(a->http, a->listener))
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	*ret_api = take_ptr(a);
+	return 0;
+}
+
+struct api *api_free(struct api *a)
+{
+	struct parked *p;
+	struct fail fail;
+
+	if (!a)
+		return NULL;
+	while ((p = TAILQ_FIRST(&a->parked))) {
+		fail_set(
+			&fail, FAIL_UNREACHABLE,
+			"hotfixd is stopping; a change under way is settled at its next start");
+		call_refuse(call_unpark(p), &fail);
+	}
+	if (a->http)
+		evhttp_free(a->http); /* with its listener */
+	else if (a->listener)
+		evconnlistener_free(a->listener);
+	if (a->c.config)
+		unlink(a->c.config->socket);
+	free(a);
+	return NULL;
+}

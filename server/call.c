@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/call.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <event2/buffer.h>
+
+#include "lib/json.h"
+#include "lib/log.h"
+
+/* ---- answers ------------------------------------------------------------------ */
+
+/* Consumes doc. */
+void call_answer(struct evhttp_request *req, int status, json_t *doc)
+{
+	struct evbuffer *b = evbuffer_new();
+	char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+
+	json_decref(doc);
+	if (!b || !text) {
+		free(text);
+		if (b)
+			evbuffer_free(b);
+		evhttp_send_error(req, 500, "out of memory");
+		return;
+	}
+	evbuffer_add_printf(b, "%s\n", text);
+	free(text);
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
+			  "application/json");
+	evhttp_send_reply(req, status, NULL, b);
+	evbuffer_free(b);
+}
+
+void call_refuse(struct evhttp_request *req, const struct fail *fail)
+{
+	call_answer(req, fail_http(fail->code), fail_to_json(fail));
+}
+
+void call_answer_or_fail(struct evhttp_request *req, json_t *doc)
+{
+	struct fail fail;
+
+	if (doc) {
+		call_answer(req, 200, doc);
+		return;
+	}
+	fail_set(&fail, FAIL_INTERNAL, "out of memory");
+	call_refuse(req, &fail);
+}
+
+/* ---- parked requests ------------------------------------------------------------ */
+
+static void parked_free(struct parked *p)
+{
+	TAILQ_REMOVE(&p->api->parked, p, link);
+	hotfix_wait_cancel(p->api->c.hotfixes, p->waiter);
+	worker_cancel(p->worker);
+	if (p->timeout)
+		event_free(p->timeout);
+	free(p);
+}
+
+/* Gives the request back for its answer; p is gone after that. */
+struct evhttp_request *call_unpark(struct parked *p)
+{
+	struct evhttp_request *req = p->req;
+
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	parked_free(p);
+	return req;
+}
+
+/* The peer went away; evhttp frees the request itself. What it asked for goes on. */
+static void on_peer_closed(struct evhttp_connection *conn, void *cookie)
+{
+	(void)conn;
+	parked_free(cookie);
+}
+
+struct parked *call_park(struct call *call)
+{
+	struct parked *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->api = call->api;
+	p->req = call->req;
+	TAILQ_INSERT_TAIL(&call->api->parked, p, link);
+	evhttp_connection_set_closecb(evhttp_request_get_connection(call->req), on_peer_closed,
+				      p);
+	return p;
+}
+
+json_t *call_change_json(struct api *a, uint64_t id)
+{
+	struct store_change row;
+	json_t *doc;
+
+	if (!id || store_get_change(a->c.store, id, &row) < 0)
+		return json_pack("{s:I}", "change", (json_int_t)id);
+	doc = report_change(&row, true);
+	store_change_clear(&row);
+	if (doc)
+		json_object_set_new(doc, "change", json_integer((json_int_t)id));
+	return doc;
+}
+
+void call_on_change(uint64_t id, const struct fail *fail, void *cookie)
+{
+	struct parked *p = cookie;
+	struct api *a = p->api;
+	bool row_only = p->row_only;
+	bool asked_for = p->asks_back && fail && fail->code == FAIL_UNHEALTHY;
+	struct evhttp_request *req;
+	json_t *doc;
+
+	p->waiter = NULL; /* it has come */
+	req = call_unpark(p);
+	if (row_only || !fail || asked_for) {
+		call_answer_or_fail(req, call_change_json(a, id));
+		return;
+	}
+	doc = fail_to_json(fail);
+	json_object_set_new(doc, "change", json_integer((json_int_t)id));
+	call_answer(req, fail_http(fail->code), doc);
+}
+
+void call_on_wait_over(evutil_socket_t fd, short what, void *cookie)
+{
+	struct parked *p = cookie;
+	struct api *a = p->api;
+	uint64_t id = p->change;
+
+	(void)fd;
+	(void)what;
+	call_answer_or_fail(call_unpark(p), call_change_json(a, id));
+}
+
+/* Answers once the change is live (until) or over; at once when it is already. */
+void call_answer_when(struct call *call, uint64_t id, enum hotfix_wait until, bool asks_back)
+{
+	struct parked *p = call_park(call);
+	struct store_change row;
+	struct fail fail;
+
+	if (!p) {
+		fail_set(&fail, FAIL_INTERNAL, "out of memory");
+		call_refuse(call->req, &fail);
+		return;
+	}
+	p->change = id;
+	p->asks_back = asks_back;
+	p->waiter = hotfix_wait(call->api->c.hotfixes, id, until, call_on_change, p);
+	if (p->waiter)
+		return;
+	fail.code = FAIL_NONE;
+	if (id && store_get_change(call->api->c.store, id, &row) == 0) {
+		if (strcmp(row.outcome, "failed") == 0 ||
+		    (strcmp(row.outcome, "rolled_back") == 0 && !asks_back))
+			fail_set(&fail, fail_by_name(row.code), "%s", row.detail);
+		store_change_clear(&row);
+	}
+	call_on_change(id, fail.code == FAIL_NONE ? NULL : &fail, p);
+}
+
+/* ---- input ---------------------------------------------------------------------- */
+
+const char *call_query(struct call *call, const char *key)
+{
+	return evhttp_find_header(&call->query, key);
+}
+
+int call_query_u64(struct call *call, const char *key, uint64_t max, uint64_t otherwise,
+		   uint64_t *ret_value, struct fail *reterr_fail)
+{
+	const char *text = call_query(call, key);
+	char *end;
+
+	*ret_value = otherwise;
+	if (!text)
+		return 0;
+	errno = 0;
+	*ret_value = strtoull(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || *ret_value > max)
+		return fail_set(reterr_fail, FAIL_USAGE, "?%s= must be a number up to %" PRIu64,
+				key, max);
+	return 0;
+}
+
+int call_path_serial(const char *text, uint64_t *ret_serial, struct fail *reterr_fail)
+{
+	char *end;
+
+	errno = 0;
+	*ret_serial = strtoull(text, &end, 10);
+	if (errno || *end || text[0] < '1' || text[0] > '9')
+		return fail_set(reterr_fail, FAIL_USAGE, "\"%.40s\" is not a serial", text);
+	return 0;
+}
+
+/* The whole body, contiguous; borrowed from the request. */
+const uint8_t *call_bytes(struct call *call, size_t *ret_len)
+{
+	struct evbuffer *b = evhttp_request_get_input_buffer(call->req);
+
+	*ret_len = evbuffer_get_length(b);
+	return *ret_len ? evbuffer_pullup(b, -1) : (const uint8_t *)"";
+}
+
+/* An absent body is an empty object. */
+int call_take_json(struct call *call, struct fail *reterr_fail)
+{
+	const uint8_t *text;
+	size_t len;
+
+	text = call_bytes(call, &len);
+	if (len)
+		return json_parse("request", text, len, &call->body, reterr_fail);
+	call->body = json_object();
+	return call->body ? 0 : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+}
+
+/* A malformed request is the caller's usage, not a bad bundle. */
+int call_as_usage(int r, struct fail *fail)
+{
+	if (r < 0 && fail->code == FAIL_BAD_FORMAT)
+		fail->code = FAIL_USAGE;
+	return r;
+}
+
+/* A refused bundle leaves nothing but a row that says who tried. */
+void call_audit_refusal(struct call *call, const char *action, const char *subject,
+			const struct fail *fail)
+{
+	AUTO_JSON json_t *detail = json_pack("{s:s}", "message", fail->message);
+
+	if (store_audit(call->api->c.store, clock_real_ms(), call->uid, action, subject,
+			fail_name(fail->code), detail) < 0)
+		log_event(LOG_ERR, "not audited action=%s uid=%u", action, call->uid);
+	log_event(LOG_WARNING, "refused action=%s subject=%s uid=%u code=%s why=\"%s\"", action,
+		  subject, call->uid, fail_name(fail->code), fail->message);
+}

@@ -1,0 +1,763 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/change.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "server/trial.h"
+
+#define TICK_MS 1000
+/* A renewal closer than this to the end of a lease might come after it. */
+#define LEASE_MARGIN_NS 100000000ULL
+
+#define TO(phase)	(1U << HOTFIX_##phase)
+
+static const struct {
+	const char *name;
+	unsigned int next;
+} phases[HOTFIX_PHASES_] = {
+	/* clang-format off */
+	[HOTFIX_IDLE]	 = { "idle",	TO(STAGE) | TO(SETTLE) | TO(TRIAL) | TO(REVERT) | TO(UNSTAGE) | TO(REMOVE) },
+	[HOTFIX_STAGE]	 = { "stage",	TO(SETTLE) | TO(TRIAL) | TO(UNSTAGE) | TO(REMOVE) | TO(IDLE) },
+	[HOTFIX_SETTLE]	 = { "settle",	TO(TRIAL) | TO(REVERT) | TO(IDLE) },
+	[HOTFIX_TRIAL]	 = { "trial",	TO(REVERT) | TO(UNSTAGE) | TO(REMOVE) | TO(IDLE) },
+	[HOTFIX_REVERT]	 = { "revert",	TO(UNSTAGE) | TO(REMOVE) | TO(IDLE) },
+	[HOTFIX_UNSTAGE] = { "unstage",	TO(IDLE) },
+	[HOTFIX_REMOVE]	 = { "remove",	TO(IDLE) },
+	/* clang-format on */
+};
+
+/* The only writer of the phase. */
+static void enter(struct hotfix *h, enum hotfix_phase next)
+{
+	if (!(phases[h->phase].next & (1U << next)))
+		log_event(LOG_CRIT, "impossible transition hotfix=%s from=%s to=%s", h->name,
+			  phases[h->phase].name, phases[next].name);
+	log_event(LOG_DEBUG, "phase hotfix=%s from=%s to=%s", h->name, phases[h->phase].name,
+		  phases[next].name);
+	h->phase = next;
+}
+
+/* ---- begin and end -------------------------------------------------------------- */
+
+void change_clear(struct hotfix_change *c)
+{
+	free(c->log);
+	json_decref(c->report);
+	memset(c, 0, sizeof(*c));
+	TAILQ_INIT(&c->waiters);
+}
+
+static void wake(struct hotfix_change *c, bool ended)
+{
+	const struct fail *fail = c->fail.code == FAIL_NONE ? NULL : &c->fail;
+	struct hotfix_waiter *w, *next;
+
+	for (w = TAILQ_FIRST(&c->waiters); w; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (!ended && w->until != HOTFIX_WAIT_LIVE)
+			continue;
+		TAILQ_REMOVE(&c->waiters, w, link);
+		w->fn(c->id, fail, w->cookie);
+		free(w);
+	}
+}
+
+/* What a restarted daemon needs to go on with a trial; also the record of how it was asked for.
+ */
+static json_t *plan_of(const struct hotfix_change *c)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*}", "index",
+			 (json_int_t)c->index, "old_index", (json_int_t)c->old_index,
+			 "trial_ms", (json_int_t)c->trial_ms, "trial_max_ms",
+			 (json_int_t)c->trial_max_ms, "min_calls", (json_int_t)c->min_calls,
+			 "started_mono_ms", (json_int_t)c->started_mono_ms, "commit",
+			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL);
+}
+
+int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
+		 bool anyway, struct fail *reterr_fail)
+{
+	struct hotfix_change *c = &h->change;
+	struct store_change row = {.serial = serial,
+				   .from_serial = hotfix_live_serial(h),
+				   .actor_uid = actor_uid,
+				   .started_ms = clock_real_ms()};
+	char subject[HOOK_NAME_MAX + 24];
+	AUTO_JSON json_t *plan = NULL;
+	int r;
+
+	snprintf(c->verb, sizeof(c->verb), "%s", verb);
+	c->serial = serial;
+	c->from_serial = row.from_serial;
+	c->started_mono_ms = clock_mono_ns() / 1000000;
+	plan = plan_of(c);
+	row.evidence = plan;
+	snprintf(row.name, sizeof(row.name), "%s", h->name);
+	snprintf(row.verb, sizeof(row.verb), "%s", verb);
+	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, serial);
+
+	r = store_begin(h->all->store);
+	if (r == 0) {
+		r = store_begin_change(h->all->store, &row, &c->id);
+		if (r == 0)
+			r = store_audit(h->all->store, row.started_ms, actor_uid, verb, subject,
+					"begun", plan);
+		if (r == 0)
+			r = store_commit(h->all->store);
+		if (r < 0)
+			store_rollback(h->all->store);
+	}
+	if (r == 0) {
+		log_event(LOG_NOTICE,
+			  "change begun id=%" PRIu64 " verb=%s hotfix=%s serial=%" PRIu64
+			  " from=%" PRIu64 " uid=%u",
+			  c->id, verb, h->name, serial, c->from_serial, actor_uid);
+		return 0;
+	}
+	c->id = 0;
+	r = store_error(h->all->store, r, reterr_fail);
+	if (!anyway) {
+		change_clear(c);
+		return r;
+	}
+	log_event(LOG_ERR,
+		  "change without a row: the store cannot be written verb=%s hotfix=%s "
+		  "serial=%" PRIu64 " uid=%u",
+		  verb, h->name, serial, actor_uid);
+	return 0;
+}
+
+/* Writes the outcome with what it means for what should run; one transaction. */
+static int write_outcome(struct hotfix *h, const char *outcome, const char *code,
+			 const char *detail, const struct store_hotfix *hotfix_or_null)
+{
+	struct hotfix_change *c = &h->change;
+	struct store *s = h->all->store;
+	uint64_t now_ms = clock_real_ms();
+	char subject[HOOK_NAME_MAX + 24];
+	AUTO_JSON json_t *evidence = plan_of(c);
+	int r;
+
+	if (c->report)
+		json_object_set(evidence, "report", c->report);
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, c->serial);
+	r = store_begin(s);
+	if (r < 0)
+		return r;
+	if (hotfix_or_null)
+		r = store_put_hotfix(s, hotfix_or_null);
+	if (r == 0 && c->id)
+		r = store_end_change(s, c->id, now_ms, outcome, code, detail, c->log, evidence);
+	if (r == 0)
+		r = store_audit(s, now_ms, 0, c->verb, subject, outcome, NULL);
+	if (r == 0 && c->forget)
+		r = store_delete_hotfix(s, h->name);
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0)
+		store_rollback(s);
+	return r;
+}
+
+static void announce(struct hotfix *h, const char *outcome, const char *code,
+		     const char *detail)
+{
+	struct hotfix_change *c = &h->change;
+
+	log_event(strcmp(outcome, "done") == 0 ? LOG_NOTICE : LOG_WARNING,
+		  "change ended id=%" PRIu64 " verb=%s hotfix=%s serial=%" PRIu64
+		  " outcome=%s code=%s detail=\"%s\"",
+		  c->id, c->verb, h->name, c->serial, outcome, code, detail);
+	events_emit(h->all->events,
+		    json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:s}", "kind", "change",
+			      "hotfix", h->name, "serial", (json_int_t)c->serial, "verb",
+			      c->verb, "change", (json_int_t)c->id, "outcome", outcome, "code",
+			      code, "detail", detail));
+}
+
+/* The change is over; its outcome is written. Last act on the change. */
+static void end_change(struct hotfix *h)
+{
+	struct hotfix_change over;
+
+	event_del(h->tick);
+	hotfix_follow_live(h);
+	enter(h, HOTFIX_IDLE);
+	/* A waiter may begin the next change of this hot-fix. */
+	over = h->change;
+	TAILQ_INIT(&over.waiters);
+	TAILQ_CONCAT(&over.waiters, &h->change.waiters, link);
+	memset(&h->change, 0, sizeof(h->change));
+	TAILQ_INIT(&h->change.waiters);
+	wake(&over, true);
+	change_clear(&over);
+}
+
+/* It went back, or never came to run: outcome "failed" or "rolled_back". */
+static void end_failed(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	const char *outcome = c->live ? "rolled_back" : "failed";
+	int r;
+
+	if (c->sweep) {
+		log_event(LOG_NOTICE, "leftovers taken out hotfix=%s index=%u", h->name,
+			  c->index);
+		end_change(h);
+		return;
+	}
+	r = write_outcome(h, outcome, c->code, c->fail.message, NULL);
+	if (r < 0)
+		log_event(LOG_ERR,
+			  "outcome not written, settled at the next start hotfix=%s "
+			  "change=%" PRIu64 " error=\"%s\"",
+			  h->name, c->id, strerror(-r));
+	announce(h, outcome, c->code, c->fail.message);
+	end_change(h);
+}
+
+static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix *ret_row)
+{
+	struct store_hotfix row = {0};
+	int r = store_get_hotfix(h->all->store, h->name, &row);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	snprintf(row.name, sizeof(row.name), "%s", h->name);
+	row.committed_serial = serial;
+	if (row.high_water < serial)
+		row.high_water = serial;
+	row.disabled = false;
+	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
+	*ret_row = row;
+	return 0;
+}
+
+/* The decision is durable first; the store into the gate cannot fail. */
+static int commit_change(struct hotfix *h, const char *code)
+{
+	struct hotfix_change *c = &h->change;
+	struct store_hotfix row;
+	int r;
+
+	r = set_committed(h, c->serial, &row);
+	if (r == 0)
+		r = write_outcome(h, "done", code, "", &row);
+	if (r < 0)
+		return r;
+	gate_commit(h->gate, c->index);
+	h->adopted = false;
+	h->problem[0] = 0;
+	announce(h, "done", code, "");
+	end_change(h);
+	return 0;
+}
+
+/* ---- workers ---------------------------------------------------------------- */
+
+static void on_worker_done(const struct worker_result *result, void *cookie);
+
+static int run_worker(struct hotfix *h, const char *op, uint32_t index, const uint8_t *bundle,
+		      size_t bundle_len, const uint8_t *root, size_t root_len)
+{
+	struct worker_job job = {.op = op,
+				 .name = h->name,
+				 .index = index,
+				 .bundle = bundle,
+				 .bundle_len = bundle_len,
+				 .root = root,
+				 .root_len = root_len};
+
+	return worker_run(h->all->workers, &job, on_worker_done, h, &h->worker);
+}
+
+/* For the steps of a way back: a worker that cannot even start counts as one that failed. */
+static void run_step(struct hotfix *h, enum hotfix_phase phase, const char *op, uint32_t index)
+{
+	struct worker_result none = {.ok = false, .log = ""};
+	int r;
+
+	enter(h, phase);
+	r = run_worker(h, op, index, NULL, 0, NULL, 0);
+	if (r < 0) {
+		fail_set(&none.fail, FAIL_INTERNAL, "no worker could be started: %s",
+			 strerror(-r));
+		on_worker_done(&none, h);
+	}
+}
+
+/* Takes the version that is not wanted out of the kernel; without another, all of it. */
+static void take_out(struct hotfix *h)
+{
+	uint32_t index = h->change.index;
+
+	if (h->change.old_index) {
+		run_step(h, HOTFIX_UNSTAGE, "unstage", index);
+	} else {
+		hotfix_close_gate(h);
+		run_step(h, HOTFIX_REMOVE, "remove", 0);
+	}
+}
+
+static void note_failure(struct hotfix_change *c, const struct fail *fail, const char *code)
+{
+	c->fail = *fail;
+	snprintf(c->code, sizeof(c->code), "%s", code ? code : fail_name(fail->code));
+}
+
+/* The old version is live with the store; what follows only tidies up. */
+static void go_back(struct hotfix *h)
+{
+	event_del(h->tick);
+	if (h->gate)
+		gate_commit(h->gate, h->change.old_index);
+	hotfix_follow_live(h);
+	if (hotfix_needs_settle(h))
+		run_step(h, HOTFIX_REVERT, "settle", h->change.old_index);
+	else
+		take_out(h);
+}
+
+static uint64_t calls_of(struct hotfix *h, uint32_t index);
+
+static void judge(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	struct trial_facts facts = {
+		.now_ms = clock_mono_ns() / 1000000,
+		.started_ms = c->started_mono_ms,
+		.length_ms = c->trial_ms,
+		.max_ms = c->trial_max_ms,
+		.min_calls = c->min_calls,
+		.calls = c->min_calls ? calls_of(h, c->index) : 0,
+	};
+	struct fail fail;
+	const char *code;
+	int r;
+
+	facts.lease_ended = gate_renew(h->gate, clock_mono_ns(), LEASE_MARGIN_NS,
+				       clock_mono_ns() + h->all->lease_ms * 1000000) < 0;
+	switch (trial_judge(&facts, &code)) {
+	case TRIAL_CONTINUE:
+		return;
+	case TRIAL_COMMIT:
+		r = commit_change(h, code);
+		if (r == 0)
+			return;
+		store_error(h->all->store, r, &fail);
+		code = "STORAGE";
+		break;
+	case TRIAL_ROLLBACK:
+		fail_set(
+			&fail, FAIL_UNHEALTHY,
+			facts.lease_ended
+				? "the lease of the trial ended inside the kernel before hotfixd renewed it"
+				: "the version was called too rarely to be judged within the longest trial");
+		break;
+	}
+	note_failure(c, &fail, code);
+	go_back(h);
+}
+
+void change_on_tick(evutil_socket_t fd, short what, void *cookie)
+{
+	struct hotfix *h = cookie;
+
+	(void)fd;
+	(void)what;
+	if (h->phase == HOTFIX_TRIAL)
+		judge(h);
+	else if (h->phase == HOTFIX_SETTLE && h->gate && gate_trial(h->gate))
+		gate_renew(h->gate, clock_mono_ns(), LEASE_MARGIN_NS,
+			   clock_mono_ns() + h->all->lease_ms * 1000000);
+}
+
+static void start_ticking(struct hotfix *h)
+{
+	static const struct timeval every = {TICK_MS / 1000, 0};
+
+	event_add(h->tick, &every);
+}
+
+/* The version runs and everything beside the gate is in place. */
+static void reach_live(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	struct fail fail;
+	int r;
+
+	c->live = true;
+	if (c->commit_now) {
+		r = commit_change(h, "COMMITTED");
+		if (r == 0)
+			return;
+		store_error(h->all->store, r, &fail);
+		note_failure(c, &fail, "STORAGE");
+		go_back(h);
+		return;
+	}
+	enter(h, HOTFIX_TRIAL);
+	wake(c, false);
+}
+
+static void on_staged(struct hotfix *h, const struct worker_result *result)
+{
+	struct hotfix_change *c = &h->change;
+	struct fail fail;
+
+	if (!result->ok) {
+		note_failure(c, &result->fail, NULL);
+		c->log = strdup(result->log);
+		/* A worker that answered has cleaned up after itself; one that died has not. */
+		if (result->fail.code == FAIL_TIMEOUT || result->fail.code == FAIL_INTERNAL)
+			take_out(h);
+		else
+			end_failed(h);
+		return;
+	}
+	c->report = json_incref((json_t *)(uintptr_t)result->report);
+	hotfix_attach_gate(h);
+	if (!h->gate) {
+		fail_set(&fail, FAIL_INTERNAL, "the worker staged %s but left no gate",
+			 h->name);
+		note_failure(c, &fail, NULL);
+		take_out(h);
+		return;
+	}
+	if (c->observe && live_set_enforce(h->all->bpffs, h->name, c->index, false) < 0) {
+		fail_set(
+			&fail, FAIL_POLICY,
+			"%s@%" PRIu64
+			" cannot be observed: its object does not use HOTFIX_CONTROL of hotfix.bpf.h",
+			h->name, c->serial);
+		fail_hint(&fail, "apply it without --observe");
+		note_failure(c, &fail, NULL);
+		take_out(h);
+		return;
+	}
+	/* Before the store: from it on, the kernel alone decides how long this lasts. */
+	start_ticking(h);
+	gate_begin_trial(h->gate, c->index, clock_mono_ns() + h->all->lease_ms * 1000000);
+	hotfix_follow_live(h);
+	if (hotfix_needs_settle(h))
+		run_step(h, HOTFIX_SETTLE, "settle", c->index);
+	else
+		reach_live(h);
+}
+
+/* A rollback to a warm version has stored its gate already; everything else is on trial. */
+static void on_settled(struct hotfix *h, const struct worker_result *result)
+{
+	struct hotfix_change *c = &h->change;
+
+	if (result->ok && gate_trial(h->gate)) {
+		reach_live(h);
+		return;
+	}
+	if (!result->ok && gate_trial(h->gate)) {
+		note_failure(c, &result->fail, NULL);
+		free(c->log);
+		c->log = strdup(result->log);
+		go_back(h);
+		return;
+	}
+	if (!result->ok) {
+		snprintf(h->problem, sizeof(h->problem), "%.200s", result->fail.message);
+		c->fail = result->fail;
+	}
+	announce(h, result->ok ? "done" : "failed", c->code, result->ok ? "" : c->fail.message);
+	end_change(h);
+}
+
+static void on_removed(struct hotfix *h, const struct worker_result *result)
+{
+	struct hotfix_change *c = &h->change;
+	struct store_hotfix row = {0};
+	int r;
+
+	if (!result->ok) {
+		snprintf(h->problem, sizeof(h->problem),
+			 "taking it out of the kernel failed: %.180s", result->fail.message);
+		hotfix_attach_gate(h);
+	}
+	if (!c->disable && !c->forget) { /* the end of a way back without an old version */
+		end_failed(h);
+		return;
+	}
+	if (!result->ok) {
+		note_failure(c, &result->fail, NULL);
+		c->forget = false;
+	}
+	h->adopted = false;
+	if (result->ok)
+		h->problem[0] = 0;
+	r = store_get_hotfix(h->all->store, h->name, &row);
+	row.disabled = true;
+	if (r == 0 || r == -ENOENT)
+		r = write_outcome(h, result->ok ? "done" : "failed", result->ok ? "" : c->code,
+				  c->fail.message, r == 0 && c->disable ? &row : NULL);
+	if (r < 0)
+		log_event(LOG_ERR, "outcome not written hotfix=%s verb=%s error=\"%s\"",
+			  h->name, c->verb, strerror(-r));
+	announce(h, result->ok ? "done" : "failed", "", c->fail.message);
+	end_change(h);
+}
+
+static void on_worker_done(const struct worker_result *result, void *cookie)
+{
+	struct hotfix *h = cookie;
+	struct hotfix_change *c = &h->change;
+
+	h->worker = NULL;
+	switch (h->phase) {
+	case HOTFIX_STAGE:
+		on_staged(h, result);
+		return;
+	case HOTFIX_SETTLE:
+		on_settled(h, result);
+		return;
+	case HOTFIX_REVERT:
+		if (!result->ok) {
+			log_event(LOG_ERR, "way back incomplete hotfix=%s error=\"%s\"",
+				  h->name, result->fail.message);
+			snprintf(h->problem, sizeof(h->problem), "%.200s",
+				 result->fail.message);
+		}
+		take_out(h);
+		return;
+	case HOTFIX_UNSTAGE:
+		if (!result->ok)
+			log_event(LOG_ERR,
+				  "a version stays loaded hotfix=%s index=%u error=\"%s\"",
+				  h->name, c->index, result->fail.message);
+		if (c->forget) { /* remove NAME@SERIAL */
+			c->forget = false;
+			if (store_delete_version(h->all->store, h->name, c->serial) < 0 ||
+			    write_outcome(h, "done", "", "", NULL) < 0)
+				log_event(LOG_ERR,
+					  "version not deleted hotfix=%s serial=%" PRIu64,
+					  h->name, c->serial);
+			announce(h, "done", "", "");
+			end_change(h);
+			return;
+		}
+		end_failed(h);
+		return;
+	case HOTFIX_REMOVE:
+		on_removed(h, result);
+		return;
+	case HOTFIX_IDLE:
+	case HOTFIX_TRIAL:
+	case HOTFIX_PHASES_:
+		break;
+	}
+	log_event(LOG_CRIT, "a worker ended in phase %s hotfix=%s", phases[h->phase].name,
+		  h->name);
+}
+
+static int add_calls(const struct live_slot *s, void *cookie)
+{
+	uint64_t *calls = cookie; /* [0] index in, [1] sum out */
+
+	calls[1] += s->calls[calls[0]];
+	return 0;
+}
+
+static uint64_t calls_of(struct hotfix *h, uint32_t index)
+{
+	uint64_t calls[2] = {index, 0};
+
+	live_slots(h->all->bpffs, h->name, add_calls, calls);
+	return calls[1];
+}
+
+/* ---- the ways a change goes ------------------------------------------------------- */
+
+int change_stage(struct hotfix *h, const uint8_t *bundle, size_t bundle_len,
+		 const uint8_t *root, size_t root_len, struct fail *reterr_fail)
+{
+	int r;
+
+	enter(h, HOTFIX_STAGE);
+	r = run_worker(h, "stage", h->change.index, bundle, bundle_len, root, root_len);
+	if (r < 0) {
+		fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
+			 strerror(-r));
+		note_failure(&h->change, reterr_fail, NULL);
+		end_failed(h);
+	}
+	return r;
+}
+
+void change_switch(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	struct store_hotfix row;
+	int r;
+
+	snprintf(c->code, sizeof(c->code), "MANUAL");
+	c->live = true;
+	gate_commit(h->gate, c->index);
+	hotfix_follow_live(h);
+	r = set_committed(h, c->serial, &row);
+	if (r == 0)
+		r = write_outcome(h, "done", c->code, c->reason, &row);
+	if (r < 0)
+		log_event(
+			LOG_ERR,
+			"rollback done in the kernel, but not written hotfix=%s serial=%" PRIu64
+			" error=\"%s\"",
+			h->name, c->serial, strerror(-r));
+	if (hotfix_needs_settle(h)) {
+		run_step(h, HOTFIX_SETTLE, "settle", c->index);
+		return;
+	}
+	announce(h, "done", c->code, c->reason);
+	enter(h, HOTFIX_SETTLE); /* through the same door as those who settle */
+	end_change(h);
+}
+
+void change_take_off(struct hotfix *h)
+{
+	if (h->gate)
+		gate_commit(h->gate, 0);
+	hotfix_close_gate(h);
+	run_step(h, HOTFIX_REMOVE, "remove", 0);
+}
+
+void change_forget_version(struct hotfix *h)
+{
+	h->change.forget = true;
+	if (h->change.index) {
+		run_step(h, HOTFIX_UNSTAGE, "unstage", h->change.index);
+		return;
+	}
+	enter(h, HOTFIX_UNSTAGE); /* not loaded: only the rows go */
+	on_worker_done(&(struct worker_result){.ok = true, .log = ""}, h);
+}
+
+/* The operator's word that ends a trial is a change of its own, done at once. */
+static void record_word(struct hotfix *h, const char *verb, uint32_t actor_uid,
+			const char *reason)
+{
+	struct store_change row = {.serial = h->change.serial,
+				   .from_serial = h->change.from_serial,
+				   .actor_uid = actor_uid,
+				   .started_ms = clock_real_ms()};
+	char subject[HOOK_NAME_MAX + 24];
+	uint64_t id;
+
+	snprintf(row.name, sizeof(row.name), "%s", h->name);
+	snprintf(row.verb, sizeof(row.verb), "%s", verb);
+	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, h->change.serial);
+	if (store_begin_change(h->all->store, &row, &id) < 0 ||
+	    store_end_change(h->all->store, id, row.started_ms, "done", "MANUAL", reason, NULL,
+			     NULL) < 0 ||
+	    store_audit(h->all->store, row.started_ms, actor_uid, verb, subject, "done", NULL) <
+		    0)
+		log_event(LOG_ERR, "not recorded verb=%s hotfix=%s uid=%u", verb, h->name,
+			  actor_uid);
+}
+
+int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid)
+{
+	record_word(h, "commit", actor_uid, "");
+	return commit_change(h, "MANUAL");
+}
+
+void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reason)
+{
+	struct fail fail;
+
+	record_word(h, "rollback", actor_uid, reason);
+	fail_set(&fail, FAIL_UNHEALTHY, "rolled back by hand%s%s", reason[0] ? ": " : "",
+		 reason);
+	note_failure(&h->change, &fail, "MANUAL");
+	go_back(h);
+}
+
+void change_off_by_hand(struct hotfix *h)
+{
+	struct fail fail;
+
+	fail_set(&fail, FAIL_UNHEALTHY, "disabled by hand while on trial");
+	note_failure(&h->change, &fail, "MANUAL");
+	gate_commit(h->gate, 0);
+	end_failed(h);
+}
+
+/* ---- after a restart ------------------------------------------------------------ */
+
+static uint64_t plan_u64(const struct store_change *open, const char *key)
+{
+	return (uint64_t)json_integer_value(json_object_get(open->evidence, key));
+}
+
+static void adopt_change(struct hotfix *h, const struct store_change *open, uint32_t index)
+{
+	struct hotfix_change *c = &h->change;
+
+	c->id = open->id;
+	snprintf(c->verb, sizeof(c->verb), "%s", open->verb);
+	c->serial = open->serial;
+	c->from_serial = open->from_serial;
+	c->index = index;
+	c->old_index = gate_committed(h->gate);
+	c->trial_ms = plan_u64(open, "trial_ms");
+	c->trial_max_ms = plan_u64(open, "trial_max_ms");
+	c->min_calls = plan_u64(open, "min_calls");
+	c->started_mono_ms = plan_u64(open, "started_mono_ms");
+	c->commit_now = json_is_true(json_object_get(open->evidence, "commit"));
+	c->live = true;
+}
+
+void change_resume(struct hotfix *h, const struct store_change *open, uint32_t index)
+{
+	adopt_change(h, open, index);
+	start_ticking(h);
+	hotfix_follow_live(h);
+	/* What a dead daemon left unsettled is settled now; asked twice, it does nothing. */
+	if (hotfix_needs_settle(h)) {
+		run_step(h, HOTFIX_SETTLE, "settle", index);
+		return;
+	}
+	enter(h, HOTFIX_SETTLE);
+	reach_live(h);
+}
+
+void change_revert(struct hotfix *h, const struct store_change *open, uint32_t index,
+		   const char *code, const char *why)
+{
+	struct fail fail;
+
+	adopt_change(h, open, index);
+	fail_set(&fail, FAIL_UNHEALTHY, "%s", why);
+	note_failure(&h->change, &fail, code);
+	enter(h, HOTFIX_SETTLE);
+	go_back(h);
+}
+
+uint32_t change_planned_index(const struct store_change *c)
+{
+	return (uint32_t)plan_u64(c, "index");
+}
+
+void change_sweep(struct hotfix *h, uint32_t index)
+{
+	struct hotfix_change *c = &h->change;
+	uint32_t committed = h->gate ? gate_committed(h->gate) : 0;
+
+	if (committed && (!index || index == committed || index >= GATE_VERSIONS))
+		return;
+	c->sweep = true;
+	c->index = index;
+	c->old_index = committed;
+	take_out(h);
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <ini.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+enum kind { PATH, WORD, DURATION, LEVEL };
+
+static const struct {
+	const char *section, *key, *flag;
+	enum kind kind;
+	size_t offset, size;
+	const char *otherwise;
+	uint64_t min_ms, max_ms;
+	const char *help;
+} settings[] = {
+#define AT(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
+	{"daemon", "state_dir", "--state-dir", PATH, AT(state_dir), "/var/lib/hotfixd", 0, 0,
+	 "folder of the database and the lock"},
+	{"daemon", "socket", "--socket", PATH, AT(socket), "/run/hotfixd.sock", 0, 0,
+	 "Unix socket of the API"},
+	{"daemon", "bpffs", "--bpffs", PATH, AT(bpffs), "/sys/fs/bpf/hotfix", 0, 0,
+	 "folder in a bpffs that holds the pins"},
+	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
+	 "error, warning, notice, info or debug"},
+	{"access", "admin_group", NULL, WORD, AT(admin_group), "hotfix", 0, 0,
+	 "group whose members may change hot-fixes"},
+	{"access", "readers", NULL, WORD, AT(readers), "", 0, 0,
+	 "group that may read, or \"all\"; empty: only root and admin_group"},
+	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
+	 "how long the kernel lets a trial run without word from hotfixd"},
+	{"worker", "deadline", NULL, DURATION, AT(worker_deadline_ms), "120s", 1000, 3600000,
+	 "a worker that takes longer is killed and its change undone"},
+#undef AT
+};
+
+static const struct {
+	const char *name;
+	int priority;
+} levels[] = {{"error", LOG_ERR},
+	      {"warning", LOG_WARNING},
+	      {"notice", LOG_NOTICE},
+	      {"info", LOG_INFO},
+	      {"debug", LOG_DEBUG}};
+
+static int level_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcmp(levels[i].name, name) == 0)
+			return levels[i].priority;
+	return -EINVAL;
+}
+
+int config_log_priority(const struct config *c)
+{
+	return level_of(c->log_level);
+}
+
+/* NULL when value was taken, else why not. */
+static const char *set(struct config *c, size_t i, const char *value)
+{
+	void *at = (char *)c + settings[i].offset;
+	uint64_t ms;
+
+	switch (settings[i].kind) {
+	case PATH:
+		if (value[0] != '/')
+			return "must be an absolute path";
+		if (at == c->socket &&
+		    strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+			return "is longer than a Unix socket path may be (107 bytes)";
+		break;
+	case LEVEL:
+		if (level_of(value) < 0)
+			return "must be error, warning, notice, info or debug";
+		break;
+	case WORD:
+		break;
+	case DURATION:
+		if (clock_parse_duration(value, &ms) < 0)
+			return "must be a duration such as 10s, 5m or 500ms";
+		if (ms < settings[i].min_ms || ms > settings[i].max_ms)
+			return "is out of bounds";
+		memcpy(at, &ms, sizeof(ms));
+		return NULL;
+	}
+	if (strlen(value) >= settings[i].size)
+		return "is too long";
+	snprintf(at, settings[i].size, "%s", value);
+	return NULL;
+}
+
+struct file_cookie {
+	struct config *c;
+	const char *problem;
+	char where[160];
+};
+
+static int on_ini(void *cookie, const char *section, const char *key, const char *value)
+{
+	struct file_cookie *f = cookie;
+
+	if (f->problem)
+		return 1;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		if (strcmp(settings[i].section, section) != 0 ||
+		    strcmp(settings[i].key, key) != 0)
+			continue;
+		f->problem = set(f->c, i, value);
+		if (f->problem)
+			snprintf(f->where, sizeof(f->where), "[%s] %s = %.64s", section, key,
+				 value);
+		return !f->problem;
+	}
+	f->problem = "is not a setting of hotfixd";
+	snprintf(f->where, sizeof(f->where), "[%.64s] %.64s", section, key);
+	return 0;
+}
+
+static int load_file(struct config *c, struct fail *reterr_fail)
+{
+	struct file_cookie f = {.c = c};
+	int line;
+
+	if (!c->file_given && access(c->file, F_OK) < 0)
+		return 0; /* the default file need not exist */
+	line = ini_parse(c->file, on_ini, &f);
+	if (line == -1)
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"cannot read configuration file %s: %s", c->file,
+				strerror(errno));
+	if (line < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory reading %s",
+				c->file);
+	if (line > 0) {
+		fail_set(reterr_fail, FAIL_USAGE, "%s, line %d: %s %s", c->file, line,
+			 f.problem ? f.where : "the line",
+			 f.problem ? f.problem : "is neither [section] nor key = value");
+		return fail_hint(reterr_fail,
+				 "hotfixd --help lists the settings; hotfixd -n checks");
+	}
+	return 0;
+}
+
+/* Flags of both passes: the first finds --config, the second overrides the file. */
+static int load_flags(int argc, char **argv, bool settings_pass, struct config *c,
+		      struct fail *reterr_fail)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *flag = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL,
+			   *problem;
+		size_t k;
+
+		if (strcmp(flag, "-n") == 0) {
+			c->check_only = true;
+			continue;
+		}
+		if (strcmp(flag, "--config") == 0) {
+			if (!value || strlen(value) >= sizeof(c->file))
+				return fail_set(reterr_fail, FAIL_USAGE,
+						"--config needs a FILE");
+			snprintf(c->file, sizeof(c->file), "%s", value);
+			c->file_given = true;
+			i++;
+			continue;
+		}
+		for (k = 0; k < ARRAY_SIZE(settings); k++)
+			if (settings[k].flag && strcmp(settings[k].flag, flag) == 0)
+				break;
+		if (k == ARRAY_SIZE(settings)) {
+			fail_set(reterr_fail, FAIL_USAGE, "unknown argument %s", flag);
+			return fail_hint(reterr_fail, "hotfixd --help lists the flags");
+		}
+		if (!value)
+			return fail_set(reterr_fail, FAIL_USAGE, "%s needs a value", flag);
+		i++;
+		problem = settings_pass ? set(c, k, value) : NULL;
+		if (problem)
+			return fail_set(reterr_fail, FAIL_USAGE, "%s %s %s", flag, value,
+					problem);
+	}
+	return 0;
+}
+
+int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail)
+{
+	struct config c = {.file = CONFIG_FILE_DEFAULT};
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		set(&c, i, settings[i].otherwise);
+	r = load_flags(argc, argv, false, &c, reterr_fail);
+	if (r < 0)
+		return r;
+	r = load_file(&c, reterr_fail);
+	if (r < 0)
+		return r;
+	r = load_flags(argc, argv, true, &c, reterr_fail);
+	if (r < 0)
+		return r;
+	*ret_config = c;
+	return 0;
+}
+
+void config_usage(void)
+{
+	printf("hotfixd -- keeps this kernel fixed while it runs\n\n"
+	       "usage: hotfixd [--config FILE] [-n] [FLAG VALUE]...\n\n"
+	       "  %-22s %s (default %s)\n"
+	       "  %-22s check the configuration, print it, and exit\n\n"
+	       "Settings: flag, or [section] key in the configuration file\n\n",
+	       "--config FILE", "configuration file", CONFIG_FILE_DEFAULT, "-n");
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		printf("  %-12s [%s] %-12s %s (default \"%s\")\n",
+		       settings[i].flag ? settings[i].flag : "", settings[i].section,
+		       settings[i].key, settings[i].help, settings[i].otherwise);
+}
+
+void config_print(const struct config *c)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *at = (const char *)c + settings[i].offset;
+		uint64_t ms;
+
+		printf("%s.%s = ", settings[i].section, settings[i].key);
+		if (settings[i].kind == DURATION) {
+			memcpy(&ms, at, sizeof(ms));
+			printf("%" PRIu64 "ms\n", ms);
+		} else {
+			printf("%s\n", at);
+		}
+	}
+}

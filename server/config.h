@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/config.h -- hotfixd's settings: one table serves the command line, the
+ * configuration file (INI, read by libinih) and their documentation.
+ *
+ * Context    at start, before the loop.
+ * Errors     -EINVAL; reterr_fail names file and line or the flag.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/fail.h"
+
+#define CONFIG_PATH_BYTES   256
+#define CONFIG_FILE_DEFAULT "/etc/hotfixd/hotfixd.conf"
+
+struct config {
+	char state_dir[CONFIG_PATH_BYTES];
+	char socket[CONFIG_PATH_BYTES];
+	char bpffs[CONFIG_PATH_BYTES];
+	char admin_group[64]; /* may change; root always may */
+	char readers[64];     /* may read: a group name, or "all"; "" only the above */
+	uint64_t lease_ms;
+	uint64_t worker_deadline_ms;
+	char log_level[16];
+	/* command line only */
+	char file[CONFIG_PATH_BYTES];
+	bool file_given;
+	bool check_only;
+};
+
+/* Defaults, then the file, then the flags. argv[0] is skipped. */
+int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail);
+int config_log_priority(const struct config *c);
+void config_usage(void);
+/* Every setting with its value as in force, one "section.key = value" a line. */
+void config_print(const struct config *c);

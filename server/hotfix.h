@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/hotfix.h -- the hot-fixes of this host at run time: each with its gate and at
+ * most one change under way (server/change.h carries it out).
+ *
+ * Context    loop thread; database commits fsync, nothing else blocks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "bpf/gate.h"
+#include "bpf/live.h"
+#include "lib/cleanup.h"
+#include "lib/fail.h"
+#include "server/events.h"
+#include "server/policy.h"
+#include "server/worker.h"
+#include "store/store.h"
+
+enum hotfix_phase {
+	HOTFIX_IDLE,
+	HOTFIX_STAGE,
+	HOTFIX_SETTLE,
+	HOTFIX_TRIAL,
+	HOTFIX_REVERT,
+	HOTFIX_UNSTAGE,
+	HOTFIX_REMOVE,
+	HOTFIX_PHASES_
+};
+
+enum hotfix_wait { HOTFIX_WAIT_LIVE, HOTFIX_WAIT_END };
+
+/* fail is NULL when the change did what it was asked for (so far, for HOTFIX_WAIT_LIVE). */
+typedef void (*hotfix_wait_fn)(uint64_t change_id, const struct fail *fail, void *cookie);
+
+struct hotfix_waiter {
+	TAILQ_ENTRY(hotfix_waiter) link;
+	enum hotfix_wait until;
+	hotfix_wait_fn fn;
+	void *cookie;
+};
+
+/* The change under way. */
+struct hotfix_change {
+	uint64_t id; /* 0: could not be written (full disk), done all the same */
+	char verb[16];
+	uint64_t serial, from_serial;
+	uint32_t index, old_index;
+	bool commit_now; /* no trial */
+	bool committed_before;
+	bool disable, forget; /* after REMOVE: mark as disabled; delete the rows */
+	bool live;	      /* reached its aim; HOTFIX_WAIT_LIVE is over */
+	bool observe;
+	bool sweep; /* tidies up after a change that has its outcome already */
+	uint64_t trial_ms, trial_max_ms, min_calls, started_mono_ms;
+	struct fail fail; /* why it goes back */
+	char code[32];
+	char reason[256]; /* the operator's */
+	char *log;
+	json_t *report;
+	TAILQ_HEAD(, hotfix_waiter) waiters;
+};
+
+struct hotfix {
+	TAILQ_ENTRY(hotfix) link;
+	struct hotfixes *all;
+	char name[HOOK_NAME_MAX + 1];
+	enum hotfix_phase phase;
+	struct gate *gate;	     /* NULL: nothing in the kernel */
+	bool needs_settle;	     /* something of it is not controlled by the gate alone */
+	bool adopted;		     /* found in the kernel at start */
+	char problem[256];	     /* "" or why its state is not as it should be */
+	struct hotfix_change change; /* when phase is not IDLE */
+	struct worker *worker;
+	struct event *tick; /* renews the lease in TRIAL */
+	struct live_events *events;
+	uint32_t events_index;
+	struct event *events_readable;
+};
+
+struct hotfixes {
+	struct event_base *base;
+	struct store *store;
+	struct workers *workers;
+	struct events *events;
+	const char *bpffs;
+	uint64_t lease_ms;
+	enum policy_boot boot;
+	TAILQ_HEAD(, hotfix) list;
+};
+
+int hotfixes_new(struct event_base *base, struct store *store, struct workers *workers,
+		 struct events *events, const char *bpffs, uint64_t lease_ms,
+		 enum policy_boot boot, struct hotfixes **ret_all);
+struct hotfixes *hotfixes_free(struct hotfixes *all);
+struct hotfix *hotfix_find(struct hotfixes *all, const char *name);
+/* Finds it or makes it, IDLE and without a gate. */
+int hotfix_get(struct hotfixes *all, const char *name, struct hotfix **ret_hotfix);
+
+/*
+ * fn comes once, from the loop, when the change under way with this id gets that far.
+ * NULL: no such change is under way (its outcome is in the store).
+ */
+struct hotfix_waiter *hotfix_wait(struct hotfixes *all, uint64_t change_id,
+				  enum hotfix_wait until, hotfix_wait_fn fn, void *cookie);
+void hotfix_wait_cancel(struct hotfixes *all, struct hotfix_waiter *w);
+
+/* The bundle of a stored version, verified under the root in force. buf must outlive the
+ * bundle. */
+struct bundle;
+int hotfix_open_bundle(struct hotfixes *all, const char *name, uint64_t serial,
+		       uint8_t **ret_buf, size_t *ret_len, struct bundle **ret_bundle,
+		       struct fail *reterr_fail);
+int hotfix_open_root(struct hotfixes *all, uint8_t **ret_root, size_t *ret_len,
+		     struct fail *reterr_fail);
+
+/* (Re)opens the gate and the events of what is live; problem "" clears it. */
+void hotfix_attach_gate(struct hotfix *h);
+void hotfix_close_gate(struct hotfix *h);
+/* Listens to the version that is live now and no other. */
+void hotfix_follow_live(struct hotfix *h);
+/* Something of a loaded version is not switched by the gate alone: settle after each store. */
+bool hotfix_needs_settle(const struct hotfix *h);
+uint64_t hotfix_live_serial(const struct hotfix *h); /* 0: the kernel's own behaviour */
+
+DEFINE_AUTO(struct hotfixes, hotfixes_free)

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/policy.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "lib/clock.h"
+
+static bool is_live(const struct policy_facts *f, const char *name)
+{
+	for (size_t i = 0; i < f->n_live; i++)
+		if (strcmp(f->live[i], name) == 0)
+			return true;
+	return false;
+}
+
+int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
+{
+	const struct manifest *m = f->manifest;
+
+	if (f->boot != POLICY_BOOT_NORMAL) {
+		fail_set(reterr_fail, FAIL_POLICY,
+			 "the kill switch hotfix=%s is set: nothing is applied in this boot",
+			 f->boot == POLICY_BOOT_OFF ? "off" : "no-apply");
+		return fail_hint(
+			reterr_fail,
+			"boot without hotfix= on the kernel command line, or remove the file no-apply from the state directory");
+	}
+	if (f->quarantined) {
+		fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is quarantined here: %s",
+			 m->name, m->serial, f->quarantine_reason);
+		return fail_hint(
+			reterr_fail,
+			"apply a newer serial; or remove and import this one again if the cause is gone");
+	}
+	if (m->serial < f->floor) {
+		fail_set(reterr_fail, FAIL_DOWNGRADE,
+			 "%s@%" PRIu64 " is below the floor %" PRIu64 " that the root sets",
+			 m->name, m->serial, f->floor);
+		return fail_hint(reterr_fail, "apply serial %" PRIu64 " or newer", f->floor);
+	}
+	if (!f->back && m->serial < f->high_water) {
+		fail_set(reterr_fail, FAIL_DOWNGRADE,
+			 "%s@%" PRIu64 " is older than serial %" PRIu64
+			 ", which this host has committed",
+			 m->name, m->serial, f->high_water);
+		if (f->committed_before)
+			return fail_hint(reterr_fail, "hotfixctl rollback %s --to %" PRIu64,
+					 m->name, m->serial);
+		return fail_hint(reterr_fail, "apply serial %" PRIu64 " or newer",
+				 f->high_water);
+	}
+	if (!f->back && m->expires_ms && f->now_ms > m->expires_ms) {
+		char stamp[CLOCK_TIMESTAMP_BYTES];
+
+		fail_set(reterr_fail, FAIL_EXPIRED,
+			 "%s@%" PRIu64 " may not be attached for the first time after %s",
+			 m->name, m->serial, clock_format_timestamp(m->expires_ms, stamp));
+		return fail_hint(
+			reterr_fail,
+			"ask its signer for a newer serial; what runs already is not affected");
+	}
+	for (size_t i = 0; i < m->n_requires; i++)
+		if (!is_live(f, m->requires[i])) {
+			fail_set(reterr_fail, FAIL_POLICY,
+				 "%s requires %s, which is not live here", m->name,
+				 m->requires[i]);
+			return fail_hint(reterr_fail, "hotfixctl apply %s first",
+					 m->requires[i]);
+		}
+	for (size_t i = 0; i < m->n_conflicts; i++)
+		if (is_live(f, m->conflicts[i])) {
+			fail_set(reterr_fail, FAIL_POLICY,
+				 "%s conflicts with %s, which is live here", m->name,
+				 m->conflicts[i]);
+			return fail_hint(reterr_fail, "hotfixctl disable %s first",
+					 m->conflicts[i]);
+		}
+	return manifest_fits_kernel(m, f->release, f->machine, reterr_fail);
+}
+
+int policy_trial_ms(const struct manifest *m, uint64_t asked_ms, uint64_t *ret_ms,
+		    struct fail *reterr_fail)
+{
+	uint64_t ms = asked_ms ? asked_ms : m->trial_default_ms;
+
+	if (ms < m->trial_min_ms || ms > m->trial_max_ms) {
+		fail_set(reterr_fail, FAIL_USAGE,
+			 "a trial of %" PRIu64 " ms is outside the bounds of %s@%" PRIu64
+			 ": %" PRIu64 " to %" PRIu64 " ms",
+			 ms, m->name, m->serial, m->trial_min_ms, m->trial_max_ms);
+		return fail_hint(reterr_fail,
+				 "leave --trial out to take the manifest's length");
+	}
+	*ret_ms = ms;
+	return 0;
+}
+
+enum policy_boot policy_boot_of(const char *cmdline)
+{
+	enum policy_boot boot = POLICY_BOOT_NORMAL;
+
+	for (const char *p = cmdline; *p;) {
+		size_t n = strcspn(p, " \n");
+
+		if (n == strlen("hotfix=off") && strncmp(p, "hotfix=off", n) == 0)
+			boot = POLICY_BOOT_OFF;
+		if (n == strlen("hotfix=no-apply") && strncmp(p, "hotfix=no-apply", n) == 0)
+			boot = POLICY_BOOT_NO_APPLY;
+		p += n;
+		p += strspn(p, " \n");
+	}
+	return boot;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/policy.h -- may this version be applied on this host now? Pure: the
+ * facts come in, a refusal with its reason comes out, before anything is touched.
+ *
+ * Errors     FAIL_DOWNGRADE, FAIL_EXPIRED, FAIL_POLICY, FAIL_INCOMPATIBLE, FAIL_USAGE.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/fail.h"
+#include "store/manifest.h"
+
+enum policy_boot { POLICY_BOOT_NORMAL, POLICY_BOOT_NO_APPLY, POLICY_BOOT_OFF };
+
+struct policy_facts {
+	const struct manifest *manifest;
+	uint64_t now_ms;       /* real time */
+	uint64_t high_water;   /* highest serial ever committed here */
+	uint64_t floor;	       /* of the root, 0 none */
+	bool committed_before; /* this very serial, on this host */
+	bool back; /* a rollback or a re-apply: the high-water mark and expiry do not bind */
+	bool quarantined;
+	const char *quarantine_reason;
+	enum policy_boot boot;
+	const char *release, *machine; /* uname */
+	const char *const *live;       /* names of the other hot-fixes that run */
+	size_t n_live;
+};
+
+int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail);
+
+/* trial_ms 0: the manifest's default. Otherwise it must lie within the manifest's bounds. */
+int policy_trial_ms(const struct manifest *m, uint64_t asked_ms, uint64_t *ret_ms,
+		    struct fail *reterr_fail);
+
+/* "hotfix=off" or "hotfix=no-apply" among the words of a kernel command line. */
+enum policy_boot policy_boot_of(const char *cmdline);

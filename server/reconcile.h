@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/reconcile.h -- at start: what the kernel holds against what the store
+ * says, and every change that was open when the last hotfixd ended.
+ *
+ *	kernel		store			what is done
+ *	committed N	committed N		adopted
+ *	committed N	committed M, trial M	the commit of M was durable: its gate store is
+ *made trial M		open change of M	trial goes on while its lease lives, else rolled
+ *back
+ *	committed N	committed M		the kernel is right: N is what runs, the store
+ *is corrected nothing		committed N		applied again (after a reboot) something
+ *nothing			shown, left running
+ *	-		open, other boot	the host went down in that change: quarantined
+ *	-		open, nothing of it	undone, recorded as interrupted
+ *
+ * Context    loop thread; one survey worker, then decisions without blocking.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "server/hotfix.h"
+
+/* adopted: hot-fixes found live. Called once, when everything is decided (re-applies may go
+ * on). */
+typedef void (*reconcile_done_fn)(size_t adopted, void *cookie);
+
+int reconcile_start(struct hotfixes *all, reconcile_done_fn done, void *cookie);

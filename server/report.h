@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/report.h -- the JSON that the API shows: status, versions, changes, events.
+ * Times are RFC 3339 UTC. Names are stable: added, never renamed.
+ *
+ * Context    loop thread; reads pins and the store, does not block.
+ * Ownership  results are new references, NULL when out of memory.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "bpf/hotfix.bpf.h"
+#include "server/hotfix.h"
+#include "store/store.h"
+
+struct report_daemon {
+	const char *state_dir, *bpffs, *socket;
+	uint64_t started_ms;
+	size_t adopted; /* hot-fixes found live at start */
+	enum policy_boot boot;
+};
+
+json_t *report_event(const char *name, uint64_t serial, const struct hotfix_event *e);
+json_t *report_change(const struct store_change *c, bool with_log);
+json_t *report_version(const struct store_version *v);
+json_t *report_status(struct hotfixes *all, const struct report_daemon *d);
+/* One hot-fix as in status, with its versions, manifest and counters; NULL: not known here. */
+json_t *report_hotfix(struct hotfixes *all, const char *name);

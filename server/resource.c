@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/resource.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "bpf/audit.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "server/verb.h"
+#include "store/bundle.h"
+
+#define WAIT_SECONDS_MAX 3600
+
+/* ---- handlers: reads -------------------------------------------------------------- */
+
+int resource_status(struct call *call, struct fail *reterr_fail)
+{
+	(void)reterr_fail;
+	call_answer_or_fail(call->req,
+			    report_status(call->api->c.hotfixes, &call->api->c.report));
+	return 0;
+}
+
+static int add_version(const struct store_version *v, void *cookie)
+{
+	return json_array_append_new(cookie, report_version(v));
+}
+
+int resource_list(struct call *call, struct fail *reterr_fail)
+{
+	json_t *versions = json_array();
+	int r = store_each_version(call->api->c.store, NULL, add_version, versions);
+
+	if (r < 0) {
+		json_decref(versions);
+		return store_error(call->api->c.store, r, reterr_fail);
+	}
+	call_answer_or_fail(call->req,
+			    json_pack("{s:i, s:o}", "schema_version", 1, "versions", versions));
+	return 0;
+}
+
+static int unknown(const char *name, struct fail *reterr_fail)
+{
+	fail_set(reterr_fail, FAIL_NOT_FOUND, "no hot-fix %.64s is stored on this host", name);
+	return fail_hint(reterr_fail, "hotfixctl list shows what is");
+}
+
+int resource_show(struct call *call, struct fail *reterr_fail)
+{
+	json_t *doc = report_hotfix(call->api->c.hotfixes, call->segment[1]);
+
+	if (!doc)
+		return unknown(call->segment[1], reterr_fail);
+	json_object_set_new(doc, "schema_version", json_integer(1));
+	call_answer(call->req, 200, doc);
+	return 0;
+}
+
+static int add_change(const struct store_change *c, void *cookie)
+{
+	return json_array_append_new(cookie, report_change(c, false));
+}
+
+int resource_history(struct call *call, struct fail *reterr_fail)
+{
+	json_t *changes;
+	uint64_t limit;
+	int r;
+
+	r = call_query_u64(call, "limit", 10000, 100, &limit, reterr_fail);
+	if (r < 0)
+		return r;
+	changes = json_array();
+	r = store_each_change(call->api->c.store, call_query(call, "name"), false,
+			      (unsigned int)limit, add_change, changes);
+	if (r == 0 && call_query(call, "name") && json_array_size(changes) == 0 &&
+	    !hotfix_find(call->api->c.hotfixes, call_query(call, "name"))) {
+		uint64_t serial;
+
+		r = store_newest_serial(call->api->c.store, call_query(call, "name"), &serial);
+		if (r == -ENOENT) {
+			json_decref(changes);
+			return unknown(call_query(call, "name"), reterr_fail);
+		}
+	}
+	if (r < 0) {
+		json_decref(changes);
+		return store_error(call->api->c.store, r, reterr_fail);
+	}
+	call_answer_or_fail(call->req,
+			    json_pack("{s:i, s:o}", "schema_version", 1, "changes", changes));
+	return 0;
+}
+
+int resource_get_change(struct call *call, struct fail *reterr_fail)
+{
+	const char *wait_for = call_query(call, "wait_for");
+	enum hotfix_wait until = HOTFIX_WAIT_END;
+	struct store_change row;
+	struct timeval tv = {0};
+	uint64_t id, wait_s;
+	struct parked *p;
+	int r;
+
+	r = call_path_serial(call->segment[1], &id, reterr_fail);
+	if (r == 0)
+		r = call_query_u64(call, "wait", WAIT_SECONDS_MAX, 0, &wait_s, reterr_fail);
+	if (r < 0)
+		return r;
+	if (wait_for && strcmp(wait_for, "trial") == 0)
+		until = HOTFIX_WAIT_LIVE;
+	else if (wait_for && strcmp(wait_for, "end") != 0)
+		return fail_set(reterr_fail, FAIL_USAGE, "?wait_for= must be trial or end");
+	r = store_get_change(call->api->c.store, id, &row);
+	if (r == -ENOENT)
+		return fail_set(reterr_fail, FAIL_NOT_FOUND, "no change %" PRIu64, id);
+	if (r < 0)
+		return store_error(call->api->c.store, r, reterr_fail);
+	store_change_clear(&row);
+	p = wait_s ? call_park(call) : NULL;
+	if (p) {
+		p->change = id;
+		p->row_only = true;
+		p->waiter = hotfix_wait(call->api->c.hotfixes, id, until, call_on_change, p);
+		p->timeout = evtimer_new(call->api->c.base, call_on_wait_over, p);
+		if (p->waiter && p->timeout) {
+			tv.tv_sec = (time_t)wait_s;
+			event_add(p->timeout, &tv);
+			return 0;
+		}
+		call_unpark(p);
+	}
+	call_answer_or_fail(call->req, call_change_json(call->api, id));
+	return 0;
+}
+
+int resource_audit(struct call *call, struct fail *reterr_fail)
+{
+	uint64_t after, limit;
+	json_t *rows;
+	int r;
+
+	r = call_query_u64(call, "after", INT64_MAX, 0, &after, reterr_fail);
+	if (r == 0)
+		r = call_query_u64(call, "limit", 10000, 1000, &limit, reterr_fail);
+	if (r < 0)
+		return r;
+	r = store_audit_list(call->api->c.store, after, (unsigned int)limit, &rows);
+	if (r < 0)
+		return store_error(call->api->c.store, r, reterr_fail);
+	call_answer_or_fail(call->req,
+			    json_pack("{s:i, s:o}", "schema_version", 1, "rows", rows));
+	return 0;
+}
+
+int resource_audit_verify(struct call *call, struct fail *reterr_fail)
+{
+	uint64_t rows = 0, bad = 0;
+	char head[65] = "";
+	int r = store_audit_verify(call->api->c.store, &rows, head, &bad);
+
+	if (r < 0 && r != -EUCLEAN)
+		return store_error(call->api->c.store, r, reterr_fail);
+	call_answer_or_fail(call->req, r == 0 ? json_pack("{s:b, s:I, s:s}", "ok", 1, "rows",
+							  (json_int_t)rows, "head", head)
+					      : json_pack("{s:b, s:I}", "ok", 0, "bad_seq",
+							  (json_int_t)bad));
+	return 0;
+}
+
+int resource_events(struct call *call, struct fail *reterr_fail)
+{
+	const char *follow = call_query(call, "follow");
+
+	(void)reterr_fail;
+	events_serve(call->api->c.events, call->req, call_query(call, "name"),
+		     follow && strcmp(follow, "1") == 0);
+	return 0;
+}
+
+/* ---- handlers: workers that only look ----------------------------------------------- */
+
+static void on_looked(const struct worker_result *result, void *cookie)
+{
+	struct parked *p = cookie;
+	struct evhttp_request *req;
+	json_t *doc;
+
+	p->worker = NULL;
+	req = call_unpark(p);
+	if (result->ok) {
+		call_answer_or_fail(req, json_incref((json_t *)(uintptr_t)result->report));
+		return;
+	}
+	doc = fail_to_json(&result->fail);
+	if (doc && result->log[0])
+		json_object_set_new(doc, "log", json_string(result->log));
+	call_answer(req, fail_http(result->fail.code), doc);
+}
+
+static int look(struct call *call, const char *op, const uint8_t *bundle, size_t bundle_len,
+		struct fail *reterr_fail)
+{
+	struct worker_job job = {.op = op, .bundle = bundle, .bundle_len = bundle_len};
+	AUTO_FREE uint8_t *root = NULL;
+	struct parked *p;
+	int r = 0;
+
+	if (bundle)
+		r = hotfix_open_root(call->api->c.hotfixes, &root, &job.root_len, reterr_fail);
+	if (r < 0)
+		return r;
+	job.root = root;
+	p = call_park(call);
+	if (!p)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = worker_run(call->api->c.workers, &job, on_looked, p, &p->worker);
+	if (r < 0) {
+		call_unpark(p);
+		return fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
+				strerror(-r));
+	}
+	return 0;
+}
+
+static int look_at_stored(struct call *call, const char *op, const char *name, uint64_t serial,
+			  struct fail *reterr_fail)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r;
+
+	if (!serial && store_newest_serial(call->api->c.store, name, &serial) < 0)
+		return unknown(name, reterr_fail);
+	r = hotfix_open_bundle(call->api->c.hotfixes, name, serial, &buf, &len, &bundle,
+			       reterr_fail);
+	return r < 0 ? r : look(call, op, buf, len, reterr_fail);
+}
+
+int resource_doctor(struct call *call, struct fail *reterr_fail)
+{
+	if (call_query(call, "name"))
+		return look_at_stored(call, "doctor", call_query(call, "name"), 0, reterr_fail);
+	return look(call, "doctor", NULL, 0, reterr_fail);
+}
+
+static int open_body(struct call *call, struct bundle **ret_bundle, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_FREE uint8_t *root = NULL;
+	const uint8_t *bytes;
+	size_t len, root_len;
+	int r;
+
+	r = hotfix_open_root(call->api->c.hotfixes, &root, &root_len, reterr_fail);
+	if (r == 0)
+		r = trust_open(root, root_len, &trust, reterr_fail);
+	if (r < 0)
+		return r;
+	bytes = call_bytes(call, &len);
+	return bundle_open(bytes, len, trust, ret_bundle, reterr_fail);
+}
+
+int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	const uint8_t *bytes;
+	size_t len;
+	int r = open_body(call, &bundle, reterr_fail);
+
+	if (r < 0)
+		return r;
+	bytes = call_bytes(call, &len);
+	return look(call, "doctor", bytes, len, reterr_fail);
+}
+
+/* ---- handlers: trust and bundles ------------------------------------------------------ */
+
+int resource_get_trust(struct call *call, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_FREE uint8_t *root = NULL;
+	size_t len;
+	int r;
+
+	r = hotfix_open_root(call->api->c.hotfixes, &root, &len, reterr_fail);
+	if (r == 0)
+		r = trust_open(root, len, &trust, reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_or_fail(call->req,
+			    json_pack("{s:o, s:o}", "root", trust_to_json(trust), "envelope",
+				      json_stringn((const char *)root, len)));
+	return 0;
+}
+
+int resource_import_trust(struct call *call, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_FREE uint8_t *old = NULL;
+	struct store *s = call->api->c.store;
+	const uint8_t *bytes;
+	size_t len, old_len;
+	char subject[32];
+	int r;
+
+	bytes = call_bytes(call, &len);
+	r = trust_open(bytes, len, &trust, reterr_fail);
+	if (r < 0)
+		return r;
+	r = store_get_root(s, &old, &old_len);
+	if (r == 0 && (old_len != len || memcmp(old, bytes, len) != 0)) {
+		fail_set(
+			reterr_fail, FAIL_BAD_SIGNATURE,
+			"this host trusts another root already, and this one is not its signed successor");
+		return fail_hint(
+			reterr_fail,
+			"hotfixctl trust show; a new host starts with an empty state directory");
+	}
+	if (r < 0 && r != -ENOENT)
+		return store_error(s, r, reterr_fail);
+	if (r == -ENOENT) {
+		snprintf(subject, sizeof(subject), "root@%" PRIu64, trust->version);
+		r = store_begin(s);
+		if (r == 0)
+			r = store_put_root(s, trust->version, bytes, len, clock_real_ms(),
+					   call->uid);
+		if (r == 0)
+			r = store_audit(s, clock_real_ms(), call->uid, "trust import", subject,
+					"done", NULL);
+		if (r == 0)
+			r = store_commit(s);
+		if (r < 0) {
+			store_rollback(s);
+			return store_error(s, r, reterr_fail);
+		}
+		log_event(LOG_NOTICE, "root imported version=%" PRIu64 " uid=%u",
+			  trust->version, call->uid);
+	}
+	call_answer_or_fail(call->req, json_pack("{s:o}", "root", trust_to_json(trust)));
+	return 0;
+}
+
+static void describe(const struct bundle *b, uint32_t uid, struct store_version *ret_version)
+{
+	const struct manifest *m = b->manifest;
+
+	*ret_version = (struct store_version){
+		.serial = m->serial, .imported_ms = clock_real_ms(), .imported_uid = uid};
+	snprintf(ret_version->name, sizeof(ret_version->name), "%s", m->name);
+	snprintf(ret_version->label, sizeof(ret_version->label), "%s", m->label);
+	snprintf(ret_version->title, sizeof(ret_version->title), "%s", m->title);
+	memcpy(ret_version->digest, b->digest, sizeof(ret_version->digest));
+	memcpy(ret_version->object_sha256, m->object_sha256,
+	       sizeof(ret_version->object_sha256));
+}
+
+int resource_import(struct call *call, struct fail *reterr_fail)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	struct store *s = call->api->c.store;
+	struct store_version v;
+	struct audit audit;
+	const uint8_t *bytes;
+	bool already = false;
+	char subject[HOOK_NAME_MAX + 24], digest[65];
+	size_t len;
+	int r;
+
+	r = open_body(call, &bundle, reterr_fail);
+	if (r == 0)
+		r = audit_object(bundle->object, bundle->object_len, &audit, reterr_fail);
+	if (r == 0)
+		r = audit_compare(&audit, bundle->manifest->hooks, bundle->manifest->n_hooks,
+				  reterr_fail);
+	if (r < 0) {
+		call_audit_refusal(call, "import", bundle ? bundle->manifest->name : "?",
+				   reterr_fail);
+		return r;
+	}
+	bytes = call_bytes(call, &len);
+	describe(bundle, call->uid, &v);
+	v.bundle_bytes = len;
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v.name, v.serial);
+	r = store_begin(s);
+	if (r == 0)
+		r = store_put_version(s, &v, bytes, len);
+	if (r == -EEXIST) {
+		already = true;
+		r = 0;
+	} else if (r == 0) {
+		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", NULL);
+	}
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0)
+		store_rollback(s);
+	if (r == -EILSEQ) {
+		fail_set(
+			reterr_fail, FAIL_EQUIVOCATION,
+			"%s is stored already with other content: somebody signed two different versions under one serial",
+			subject);
+		fail_hint(
+			reterr_fail,
+			"find out who signed what (hotfixctl inspect FILE); sign the right one under a new serial");
+		call_audit_refusal(call, "import", subject, reterr_fail);
+		return r;
+	}
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	for (size_t i = 0; i < sizeof(v.digest); i++)
+		snprintf(digest + 2 * i, 3, "%02x", v.digest[i]);
+	if (!already)
+		log_event(LOG_NOTICE, "imported hotfix=%s serial=%" PRIu64 " digest=%s uid=%u",
+			  v.name, v.serial, digest, call->uid);
+	call_answer_or_fail(call->req, json_pack("{s:s, s:I, s:s, s:b}", "name", v.name,
+						 "serial", (json_int_t)v.serial, "digest",
+						 digest, "already", (int)already));
+	return 0;
+}
+
+/* ---- handlers: changes ------------------------------------------------------------------ */
+
+int resource_apply(struct call *call, struct fail *reterr_fail)
+{
+	struct verb_apply a = {.actor_uid = call->uid};
+	struct json_fields f = json_fields("request", call->body, reterr_fail);
+	bool dry_run;
+	uint64_t id;
+	int r;
+
+	a.serial = json_u64_or(&f, "serial", 1, INT64_MAX, 0);
+	a.trial_ms = json_u64_or(&f, "trial_ms", 1, INT64_MAX / 1000000, 0);
+	a.commit = json_bool_or(&f, "commit", false);
+	a.observe = json_bool_or(&f, "observe", false);
+	dry_run = json_bool_or(&f, "dry_run", false);
+	r = call_as_usage(json_fields_end(&f), reterr_fail);
+	if (r < 0)
+		return r;
+	if (dry_run)
+		return look_at_stored(call, "check", call->segment[1], a.serial, reterr_fail);
+	r = verb_apply(call->api->c.hotfixes, call->segment[1], &a, &id, reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_LIVE, false);
+	return 0;
+}
+
+/* {"reason":text,"to":serial} of the verbs that take them. */
+static int take_reason(struct call *call, bool takes_to, const char **ret_reason,
+		       uint64_t *ret_to, struct fail *reterr_fail)
+{
+	struct json_fields f = json_fields("request", call->body, reterr_fail);
+
+	*ret_reason = json_str_or(&f, "reason", 200, "");
+	if (takes_to)
+		*ret_to = json_u64_or(&f, "to", 1, INT64_MAX, 0);
+	return call_as_usage(json_fields_end(&f), reterr_fail);
+}
+
+int resource_commit(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = verb_commit(call->api->c.hotfixes, call->segment[1], call->uid, &id,
+				reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_END, false);
+	return 0;
+}
+
+int resource_rollback(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id, to;
+	int r = take_reason(call, true, &reason, &to, reterr_fail);
+
+	if (r == 0)
+		r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason,
+				  call->uid, &id, reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_END, true);
+	return 0;
+}
+
+int resource_disable(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = verb_disable(call->api->c.hotfixes, call->segment[1], reason, call->uid,
+				 &id, reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_END, false);
+	return 0;
+}
+
+int resource_enable(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = verb_enable(call->api->c.hotfixes, call->segment[1], call->uid, &id,
+				reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_END, false);
+	return 0;
+}
+
+int resource_remove(struct call *call, struct fail *reterr_fail)
+{
+	uint64_t id, serial = 0;
+	int r = 0;
+
+	if (call->n_segments == 3)
+		r = call_path_serial(call->segment[2], &serial, reterr_fail);
+	if (r == 0)
+		r = verb_remove(call->api->c.hotfixes, call->segment[1], serial, call->uid, &id,
+				reterr_fail);
+	if (r < 0)
+		return r;
+	call_answer_when(call, id, HOTFIX_WAIT_END, false);
+	return 0;
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/verb.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "server/change.h"
+#include "store/bundle.h"
+
+static int refuse_busy(const struct hotfix *h, struct fail *reterr_fail)
+{
+	if (h->phase == HOTFIX_IDLE)
+		return 0;
+	if (h->phase == HOTFIX_TRIAL) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is on trial", h->name,
+			 h->change.serial);
+		return fail_hint(reterr_fail,
+				 "hotfixctl commit %s, or hotfixctl rollback %s, first",
+				 h->name, h->name);
+	}
+	fail_set(reterr_fail, FAIL_CONFLICT,
+		 "%s is being changed: %s of serial %" PRIu64 " (change %" PRIu64
+		 ") is under way",
+		 h->name, h->change.verb, h->change.serial, h->change.id);
+	return fail_hint(reterr_fail, "wait for it: hotfixctl history %s", h->name);
+}
+
+static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
+			struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_FREE const char **live = NULL;
+	AUTO_FREE uint8_t *root = NULL;
+	struct store_version version;
+	struct store_hotfix row = {0};
+	struct policy_facts facts = {
+		.manifest = m, .now_ms = clock_real_ms(), .boot = h->all->boot, .back = back};
+	struct hotfix *other;
+	struct utsname uts;
+	size_t n = 0, root_len;
+	int r;
+
+	TAILQ_FOREACH(other, &h->all->list, link)
+	n++;
+	live = calloc(n + 1, sizeof(*live));
+	if (!live)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	TAILQ_FOREACH(other, &h->all->list, link)
+	if (other != h && hotfix_live_serial(other))
+		live[facts.n_live++] = other->name;
+	facts.live = live;
+
+	r = hotfix_open_root(h->all, &root, &root_len, reterr_fail);
+	if (r == 0)
+		r = trust_open(root, root_len, &trust, reterr_fail);
+	if (r < 0)
+		return r;
+	facts.floor = trust_floor(trust, m->name);
+	r = store_get_hotfix(h->all->store, m->name, &row);
+	if (r == 0 || r == -ENOENT)
+		r = store_get_version(h->all->store, m->name, m->serial, &version);
+	if (r == 0)
+		r = store_was_committed(h->all->store, m->name, m->serial,
+					&facts.committed_before);
+	if (r < 0)
+		return store_error(h->all->store, r, reterr_fail);
+	facts.high_water = row.high_water;
+	facts.quarantined = version.quarantined;
+	facts.quarantine_reason = version.reason;
+	uname(&uts);
+	facts.release = uts.release;
+	facts.machine = uts.machine;
+	return policy_may_apply(&facts, reterr_fail);
+}
+
+/* Loads serial as a new version: the common part of apply, enable and a cold rollback. */
+static int start_stage(struct hotfix *h, const char *verb, const struct verb_apply *a,
+		       bool back, const char *reason, struct fail *reterr_fail)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL, *root = NULL;
+	struct hotfix_change *c = &h->change;
+	size_t len, root_len;
+	int r;
+
+	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
+	if (r == 0)
+		r = check_policy(h, bundle->manifest, back, reterr_fail);
+	if (r == 0)
+		r = policy_trial_ms(bundle->manifest, a->trial_ms, &c->trial_ms, reterr_fail);
+	if (r == 0)
+		r = hotfix_open_root(h->all, &root, &root_len, reterr_fail);
+	if (r < 0)
+		return r;
+	hotfix_attach_gate(h);
+	c->trial_max_ms = bundle->manifest->trial_max_ms;
+	c->min_calls = bundle->manifest->trial_min_calls;
+	c->commit_now = a->commit;
+	c->observe = a->observe;
+	c->old_index = h->gate ? gate_committed(h->gate) : 0;
+	c->index = h->gate ? gate_pick_index(h->gate, 0) : 1;
+	snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
+	r = change_begin(h, verb, a->serial, a->actor_uid, back, reterr_fail);
+	if (r < 0)
+		return r;
+	return change_stage(h, buf, len, root, root_len, reterr_fail);
+}
+
+int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *apply,
+	       uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct verb_apply a = *apply;
+	struct hotfix *h;
+	int r;
+
+	if (!a.serial) {
+		r = store_newest_serial(all->store, name, &a.serial);
+		if (r == -ENOENT) {
+			fail_set(reterr_fail, FAIL_NOT_FOUND,
+				 "no hot-fix %s is stored on this host", name);
+			return fail_hint(
+				reterr_fail,
+				"hotfixctl list shows what is; hotfixctl import FILE adds");
+		}
+		if (r < 0)
+			return store_error(all->store, r, reterr_fail);
+	}
+	r = hotfix_get(all, name, &h);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = refuse_busy(h, reterr_fail);
+	if (r < 0)
+		return r;
+	if (hotfix_live_serial(h) == a.serial) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is live already", name,
+			 a.serial);
+		return fail_hint(reterr_fail, "nothing to do; hotfixctl show %s", name);
+	}
+	r = start_stage(h, "apply", &a, false, NULL, reterr_fail);
+	if (r == 0)
+		*ret_change = h->change.id;
+	return r;
+}
+
+static int refuse_without_trial(const struct hotfix *h, const char *name,
+				struct fail *reterr_fail)
+{
+	if (h && h->phase == HOTFIX_TRIAL)
+		return 0;
+	if (h && h->phase != HOTFIX_IDLE)
+		return refuse_busy(h, reterr_fail);
+	fail_set(reterr_fail, FAIL_CONFLICT, "%s is not on trial: there is nothing to commit",
+		 name);
+	return fail_hint(reterr_fail, "hotfixctl status shows what runs");
+}
+
+int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct hotfix *h = hotfix_find(all, name);
+	int r = refuse_without_trial(h, name, reterr_fail);
+
+	if (r < 0)
+		return r;
+	*ret_change = h->change.id;
+	r = change_commit_by_hand(h, actor_uid);
+	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
+}
+
+int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
+		  uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct hotfix *h = hotfix_find(all, name);
+	struct verb_apply a = {.commit = true, .actor_uid = actor_uid};
+	struct store_hotfix row = {0};
+	uint32_t index;
+	bool was;
+	int r;
+
+	r = store_get_hotfix(all->store, name, &row);
+	if (r < 0 && r != -ENOENT && (!h || !h->gate))
+		return store_error(all->store, r, reterr_fail);
+	if (!h || (!h->gate && !row.committed_serial && h->phase == HOTFIX_IDLE)) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND, "%s does not run on this host", name);
+		return fail_hint(reterr_fail, "hotfixctl status shows what runs");
+	}
+	if (h->phase == HOTFIX_TRIAL && (!to || to == row.committed_serial)) {
+		*ret_change = h->change.id;
+		change_back_by_hand(h, actor_uid, reason);
+		return 0;
+	}
+	r = refuse_busy(h, reterr_fail);
+	if (r < 0)
+		return r;
+	if (row.disabled) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s is disabled: no version of it runs",
+			 name);
+		return fail_hint(reterr_fail, "hotfixctl enable %s first", name);
+	}
+	if (!to) {
+		r = store_previous_serial(all->store, name, row.committed_serial, &to);
+		if (r == -ENOENT) {
+			fail_set(reterr_fail, FAIL_CONFLICT,
+				 "no version of %s was committed before serial %" PRIu64, name,
+				 row.committed_serial);
+			return fail_hint(reterr_fail, "hotfixctl disable %s takes it off",
+					 name);
+		}
+		if (r < 0)
+			return store_error(all->store, r, reterr_fail);
+	}
+	if (to == row.committed_serial) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is what runs", name, to);
+		return fail_hint(reterr_fail, "hotfixctl history %s shows what ran before",
+				 name);
+	}
+	r = store_was_committed(all->store, name, to, &was);
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	if (!was) {
+		fail_set(reterr_fail, FAIL_DOWNGRADE,
+			 "%s@%" PRIu64 " was never committed on this host", name, to);
+		return fail_hint(
+			reterr_fail,
+			"rollback goes only to what ran here before: hotfixctl history %s",
+			name);
+	}
+	index = h->gate ? gate_index_of(h->gate, to) : 0;
+	if (index) {
+		h->change.index = index;
+		h->change.old_index = gate_committed(h->gate);
+		snprintf(h->change.reason, sizeof(h->change.reason), "%s", reason);
+		change_begin(h, "rollback", to, actor_uid, true, NULL);
+		*ret_change = h->change.id;
+		change_switch(h);
+		return 0;
+	}
+	a.serial = to;
+	r = start_stage(h, "rollback", &a, true, reason, reterr_fail);
+	if (r == 0)
+		*ret_change = h->change.id;
+	return r;
+}
+
+int verb_disable(struct hotfixes *all, const char *name, const char *reason, uint32_t actor_uid,
+		 uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct hotfix *h = hotfix_find(all, name);
+	struct store_hotfix row = {0};
+	int r;
+
+	r = store_get_hotfix(all->store, name, &row);
+	if (!h || (r == -ENOENT && !h->gate && h->phase == HOTFIX_IDLE)) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND, "%s does not run on this host", name);
+		return fail_hint(reterr_fail, "hotfixctl status shows what runs");
+	}
+	if (r == 0 && row.disabled && !h->gate && h->phase == HOTFIX_IDLE) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s is disabled already", name);
+		return fail_hint(reterr_fail, "hotfixctl enable %s applies it again", name);
+	}
+	if (h->phase == HOTFIX_TRIAL) /* it ends first, as rolled back */
+		change_off_by_hand(h);
+	r = refuse_busy(h, reterr_fail);
+	if (r < 0)
+		return r;
+	h->change.disable = true;
+	snprintf(h->change.reason, sizeof(h->change.reason), "%s", reason);
+	change_begin(h, "disable", hotfix_live_serial(h), actor_uid, true, NULL);
+	*ret_change = h->change.id;
+	change_take_off(h);
+	return 0;
+}
+
+int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct verb_apply a = {.commit = true, .actor_uid = actor_uid};
+	struct store_hotfix row;
+	struct hotfix *h;
+	int r;
+
+	r = store_get_hotfix(all->store, name, &row);
+	if (r == -ENOENT) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND, "%s was never committed on this host",
+			 name);
+		return fail_hint(reterr_fail, "hotfixctl apply %s", name);
+	}
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	r = hotfix_get(all, name, &h);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = refuse_busy(h, reterr_fail);
+	if (r < 0)
+		return r;
+	if (!row.disabled) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s is not disabled", name);
+		return fail_hint(reterr_fail, "hotfixctl status shows its state");
+	}
+	if (!row.committed_serial) {
+		fail_set(reterr_fail, FAIL_CONFLICT,
+			 "no version of %s was committed on this host", name);
+		return fail_hint(reterr_fail, "hotfixctl apply %s", name);
+	}
+	a.serial = row.committed_serial;
+	r = start_stage(h, "enable", &a, true, NULL, reterr_fail);
+	if (r == 0)
+		*ret_change = h->change.id;
+	return r;
+}
+
+static int remove_version(struct hotfix *h, uint64_t serial, uint32_t actor_uid,
+			  uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct store_version version;
+	struct store_hotfix row = {0};
+	int r;
+
+	r = store_get_version(h->all->store, h->name, serial, &version);
+	if (r == -ENOENT) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND,
+			 "%s@%" PRIu64 " is not stored on this host", h->name, serial);
+		return fail_hint(reterr_fail, "hotfixctl list shows what is");
+	}
+	if (r == 0) {
+		r = store_get_hotfix(h->all->store, h->name, &row);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	if (r < 0)
+		return store_error(h->all->store, r, reterr_fail);
+	if (serial == hotfix_live_serial(h) || serial == row.committed_serial) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is the committed version",
+			 h->name, serial);
+		return fail_hint(reterr_fail,
+				 "roll back, or disable and remove the whole hot-fix");
+	}
+	r = change_begin(h, "remove", serial, actor_uid, false, reterr_fail);
+	if (r < 0)
+		return r;
+	*ret_change = h->change.id;
+	h->change.index = h->gate ? gate_index_of(h->gate, serial) : 0;
+	change_forget_version(h);
+	return 0;
+}
+
+int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct store_hotfix row = {0};
+	uint64_t newest;
+	struct hotfix *h;
+	int r;
+
+	r = store_newest_serial(all->store, name, &newest);
+	if (r == -ENOENT && (!hotfix_find(all, name) || !hotfix_find(all, name)->gate)) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND, "no hot-fix %s is stored on this host",
+			 name);
+		return fail_hint(reterr_fail, "hotfixctl list shows what is");
+	}
+	if (r < 0 && r != -ENOENT)
+		return store_error(all->store, r, reterr_fail);
+	r = hotfix_get(all, name, &h);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = refuse_busy(h, reterr_fail);
+	if (r < 0)
+		return r;
+	if (serial)
+		return remove_version(h, serial, actor_uid, ret_change, reterr_fail);
+	r = store_get_hotfix(all->store, name, &row);
+	if (r < 0 && r != -ENOENT)
+		return store_error(all->store, r, reterr_fail);
+	if (hotfix_live_serial(h) && !row.disabled) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is live", name,
+			 hotfix_live_serial(h));
+		return fail_hint(reterr_fail, "hotfixctl disable %s first", name);
+	}
+	r = change_begin(h, "remove", 0, actor_uid, false, reterr_fail);
+	if (r < 0)
+		return r;
+	h->change.forget = true;
+	*ret_change = h->change.id;
+	change_take_off(h);
+	return 0;
+}
+
+int verb_apply_committed(struct hotfix *h, uint64_t serial, struct fail *reterr_fail)
+{
+	struct verb_apply a = {.serial = serial, .commit = true};
+
+	return start_stage(h, "apply", &a, true, "applied again at start", reterr_fail);
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/verb.h -- what an operator may ask for: decides whether it can be done, then
+ * begins the change that does it (server/change.h).
+ *
+ * Context    loop thread; reads the store, verifies the bundle, one fsync for the intent.
+ * Errors     0 or -errno with reterr_fail and nothing begun; what comes later is in the
+ *            change's outcome, which hotfix_wait() delivers.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/hotfix.h"
+
+struct verb_apply {
+	uint64_t serial;   /* 0: newest stored */
+	uint64_t trial_ms; /* 0: the manifest's */
+	bool commit, observe;
+	uint32_t actor_uid;
+};
+
+int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *apply,
+	       uint64_t *ret_change, struct fail *reterr_fail);
+int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail);
+/* to 0: the one before. Inside a trial it ends the trial. */
+int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
+		  uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail);
+int verb_disable(struct hotfixes *all, const char *name, const char *reason, uint32_t actor_uid,
+		 uint64_t *ret_change, struct fail *reterr_fail);
+int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail);
+/* serial 0: all of it. *ret_change may be 0 (a version that was only stored). */
+int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_t actor_uid,
+		uint64_t *ret_change, struct fail *reterr_fail);
+/* What was committed before, without a trial: after a reboot. */
+int verb_apply_committed(struct hotfix *h, uint64_t serial, struct fail *reterr_fail);

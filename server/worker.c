@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/wait.h>
+
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/io.h"
+
+#define ANSWER_BYTES_MAX (8U << 20)
+
+struct worker {
+	TAILQ_ENTRY(worker) link;
+	struct workers *pool;
+	worker_done_fn done;
+	void *cookie;
+	int request_fd, bundle_fd, root_fd;
+	pid_t pid; /* 0 while it waits for its turn */
+	int answer_fd;
+	struct event *readable, *deadline;
+	uint8_t *answer;
+	size_t answer_len;
+	uint64_t started_ns;
+	bool exited, eof, timed_out, cancelled;
+	int status;
+};
+
+TAILQ_HEAD(worker_list, worker);
+
+struct workers {
+	struct event_base *base;
+	char *bpffs;
+	uint64_t deadline_ms;
+	int lock_fd;
+	struct worker_list waiting, running;
+	int n_running;
+	struct event *start; /* starts what waits, from the loop */
+};
+
+static void worker_free(struct worker *w)
+{
+	if (w->readable)
+		event_free(w->readable);
+	if (w->deadline)
+		event_free(w->deadline);
+	fd_closep(&w->answer_fd);
+	fd_closep(&w->request_fd);
+	fd_closep(&w->bundle_fd);
+	fd_closep(&w->root_fd);
+	free(w->answer);
+	free(w);
+}
+
+static void start_waiting(struct workers *pool)
+{
+	static const struct timeval now = {0, 0};
+
+	if (!TAILQ_EMPTY(&pool->waiting) && pool->n_running < WORKER_RUNNING_MAX)
+		event_add(pool->start, &now);
+}
+
+/* Calls done, the last act on w. */
+static void finish(struct worker *w)
+{
+	struct worker_result result = {
+		.log = "",
+		.elapsed_ms = (double)(clock_mono_ns() - w->started_ns) / 1e6,
+	};
+	struct workers *pool = w->pool;
+	AUTO_JSON json_t *doc = NULL;
+
+	TAILQ_REMOVE(&pool->running, w, link);
+	pool->n_running--;
+	start_waiting(pool);
+	if (w->cancelled) {
+		worker_free(w);
+		return;
+	}
+	doc = json_loadb((const char *)w->answer, w->answer_len, 0, NULL);
+	if (doc && json_object_get(doc, "error")) {
+		fail_from_json(doc, &result.fail);
+		if (json_object_get(doc, "log"))
+			result.log = json_string_value(json_object_get(doc, "log"));
+	} else if (doc) {
+		result.ok = true;
+		result.report = json_object_get(doc, "report");
+	} else if (w->timed_out) {
+		fail_set(
+			&result.fail, FAIL_TIMEOUT,
+			"the worker did not finish within %.0f s and was killed; nothing that ran before has changed",
+			(double)pool->deadline_ms / 1e3);
+		fail_hint(
+			&result.fail,
+			"[worker] deadline in the configuration raises the limit; a verifier that needs longer usually means an object too complex to trust");
+	} else if (WIFSIGNALED(w->status)) {
+		fail_set(
+			&result.fail, FAIL_INTERNAL,
+			"the worker was killed by signal %d (%s); nothing that ran before has changed",
+			WTERMSIG(w->status), strsignal(WTERMSIG(w->status)));
+		fail_hint(&result.fail, "try again; dmesg tells whether the kernel ended it");
+	} else {
+		fail_set(&result.fail, FAIL_INTERNAL,
+			 "the worker ended with status %d and no answer",
+			 WEXITSTATUS(w->status));
+		fail_hint(&result.fail, "try again; the log of hotfixd has more");
+	}
+	w->done(&result, w->cookie);
+	worker_free(w);
+}
+
+static void finish_when_over(struct worker *w)
+{
+	if (w->exited && w->eof)
+		finish(w);
+}
+
+static void on_answer(evutil_socket_t fd, short what, void *cookie)
+{
+	struct worker *w = cookie;
+	uint8_t chunk[65536], *grown;
+	ssize_t n;
+
+	(void)what;
+	n = read(fd, chunk, sizeof(chunk));
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n > 0 && w->answer_len + (size_t)n <= ANSWER_BYTES_MAX) {
+		grown = realloc(w->answer, w->answer_len + (size_t)n);
+		if (grown) {
+			w->answer = grown;
+			memcpy(w->answer + w->answer_len, chunk, (size_t)n);
+			w->answer_len += (size_t)n;
+			return;
+		}
+	}
+	if (n > 0)
+		kill(w->pid, SIGKILL); /* an answer beyond all bounds is no answer */
+	w->eof = true;
+	event_del(w->readable);
+	finish_when_over(w);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *cookie)
+{
+	struct worker *w = cookie;
+
+	(void)fd;
+	(void)what;
+	w->timed_out = true;
+	if (!w->exited)
+		kill(w->pid, SIGKILL);
+}
+
+void workers_reap(struct workers *pool)
+{
+	struct worker *w, *next;
+
+	for (w = TAILQ_FIRST(&pool->running); w; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->exited || waitpid(w->pid, &w->status, WNOHANG) != w->pid)
+			continue;
+		w->exited = true;
+		finish_when_over(w);
+	}
+}
+
+/* dup2 clears close-on-exec, except onto itself: then the fd must be moved first. */
+static int spawn(struct workers *pool, struct worker *w, int answer_fd)
+{
+	char *const argv[] = {(char[]){"hotfixd"}, (char[]){"worker"}, NULL};
+	const struct {
+		int from, to;
+	} fds[] = {{answer_fd, 1},
+		   {w->request_fd, 3},
+		   {w->bundle_fd, 4},
+		   {w->root_fd, 5},
+		   {pool->lock_fd, 6}};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	int moved[ARRAY_SIZE(fds)], r = 0;
+	sigset_t none;
+	extern char **environ;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		moved[i] = fds[i].from < 0 ? -1 : fcntl(fds[i].from, F_DUPFD_CLOEXEC, 20);
+		if (moved[i] >= 0)
+			posix_spawn_file_actions_adddup2(&actions, moved[i], fds[i].to);
+	}
+	r = -posix_spawn(&w->pid, "/proc/self/exe", &actions, &attr, argv, environ);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fd_closep(&moved[i]);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+static int start(struct workers *pool, struct worker *w)
+{
+	struct timeval deadline = {.tv_sec = (time_t)(pool->deadline_ms / 1000),
+				   .tv_usec = (suseconds_t)(pool->deadline_ms % 1000) * 1000};
+	int pipe_fds[2], r;
+
+	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	w->answer_fd = pipe_fds[0];
+	/* The worker writes its answer with plain blocking writes. */
+	fcntl(pipe_fds[1], F_SETFL, 0);
+	w->readable = event_new(pool->base, w->answer_fd, EV_READ | EV_PERSIST, on_answer, w);
+	w->deadline = evtimer_new(pool->base, on_deadline, w);
+	r = w->readable && w->deadline ? spawn(pool, w, pipe_fds[1]) : -ENOMEM;
+	close(pipe_fds[1]);
+	if (r < 0)
+		return r;
+	w->started_ns = clock_mono_ns();
+	event_add(w->readable, NULL);
+	event_add(w->deadline, &deadline);
+	return 0;
+}
+
+static void on_start(evutil_socket_t fd, short what, void *cookie)
+{
+	struct workers *pool = cookie;
+	struct worker *w;
+	int r;
+
+	(void)fd;
+	(void)what;
+	while (pool->n_running < WORKER_RUNNING_MAX && (w = TAILQ_FIRST(&pool->waiting))) {
+		TAILQ_REMOVE(&pool->waiting, w, link);
+		TAILQ_INSERT_TAIL(&pool->running, w, link);
+		pool->n_running++;
+		r = start(pool, w);
+		if (r < 0) { /* no process: as if it had died at once */
+			w->exited = w->eof = true;
+			w->status = W_EXITCODE(-r & 0xff, 0);
+			finish(w);
+		}
+	}
+}
+
+int workers_new(struct event_base *base, const char *bpffs, uint64_t deadline_ms, int lock_fd,
+		struct workers **ret_pool)
+{
+	AUTO(workers_freep) struct workers *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return -ENOMEM;
+	TAILQ_INIT(&pool->waiting);
+	TAILQ_INIT(&pool->running);
+	pool->base = base;
+	pool->deadline_ms = deadline_ms;
+	pool->lock_fd = lock_fd;
+	pool->bpffs = strdup(bpffs);
+	pool->start = evtimer_new(base, on_start, pool);
+	if (!pool->bpffs || !pool->start)
+		return -ENOMEM;
+	*ret_pool = take_ptr(pool);
+	return 0;
+}
+
+struct workers *workers_free(struct workers *pool)
+{
+	struct worker *w;
+
+	if (!pool)
+		return NULL;
+	while ((w = TAILQ_FIRST(&pool->waiting))) {
+		TAILQ_REMOVE(&pool->waiting, w, link);
+		worker_free(w);
+	}
+	while ((w = TAILQ_FIRST(&pool->running))) {
+		TAILQ_REMOVE(&pool->running, w, link);
+		if (!w->exited && w->pid > 0) {
+			kill(w->pid, SIGKILL);
+			waitpid(w->pid, &w->status, 0);
+		}
+		worker_free(w);
+	}
+	if (pool->start)
+		event_free(pool->start);
+	free(pool->bpffs);
+	free(pool);
+	return NULL;
+}
+
+int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,
+	       void *cookie, struct worker **ret_worker)
+{
+	AUTO_FREE char *request = NULL;
+	struct worker *w;
+	json_t *doc;
+	int r;
+
+	doc = json_pack("{s:s, s:s, s:s*, s:I}", "op", job->op, "bpffs", pool->bpffs, "name",
+			job->name, "index", (json_int_t)job->index);
+	request = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	json_decref(doc);
+	w = request ? calloc(1, sizeof(*w)) : NULL;
+	if (!w)
+		return -ENOMEM;
+	w->pool = pool;
+	w->done = done;
+	w->cookie = cookie;
+	w->request_fd = w->bundle_fd = w->root_fd = w->answer_fd = -1;
+	r = io_memfd("request", request, strlen(request), &w->request_fd);
+	if (r == 0 && job->bundle)
+		r = io_memfd("bundle", job->bundle, job->bundle_len, &w->bundle_fd);
+	if (r == 0 && job->root)
+		r = io_memfd("root", job->root, job->root_len, &w->root_fd);
+	if (r < 0) {
+		worker_free(w);
+		return r;
+	}
+	TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+	start_waiting(pool);
+	if (ret_worker)
+		*ret_worker = w;
+	return 0;
+}
+
+void worker_cancel(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->pid == 0) {
+		TAILQ_REMOVE(&w->pool->waiting, w, link);
+		worker_free(w);
+		return;
+	}
+	w->cancelled = true;
+	if (!w->exited)
+		kill(w->pid, SIGKILL);
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/worker.h -- one kernel change in a process of its own: fork and exec of
+ * hotfixd itself as "hotfixd worker", one request, one answer, a deadline.
+ *
+ *	fd 0   /dev/null	fd 3   request, JSON (sealed memfd)
+ *	fd 1   answer, JSON	fd 4   bundle, or nothing (sealed memfd)
+ *	fd 2   our stderr	fd 5   root envelope, or nothing (sealed memfd)
+ *				fd 6   the state lock: as long as a worker lives, no other
+ *				       daemon takes over this state
+ *
+ *	request
+ *{"op":"check|stage|settle|unstage|remove|survey|doctor","bpffs","name","serial","index"}
+ *	answer   {"report":...} or {"error":{...},"log":text}
+ *
+ * A worker that was killed or died left pins at most; whoever asked for it then
+ * runs the op that takes them back.
+ *
+ * Context    loop thread; spawning blocks for about a millisecond. At most
+ *            WORKER_RUNNING_MAX run at once, the rest wait in order.
+ * Errors     in the answer: FAIL_TIMEOUT past the deadline, FAIL_INTERNAL died.
+ * Ownership  worker_run copies request, bundle and root; done is called exactly once,
+ *            from the loop, never from inside worker_run, unless worker_cancel came first.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "lib/cleanup.h"
+#include "lib/fail.h"
+
+#define WORKER_RUNNING_MAX 2
+
+struct workers; /* the pool of one daemon */
+struct worker;
+
+struct worker_result {
+	bool ok;
+	const json_t *report; /* borrowed; NULL when there is none */
+	struct fail fail;     /* when !ok */
+	const char *log;      /* borrowed; verifier's words or "" */
+	double elapsed_ms;
+};
+
+typedef void (*worker_done_fn)(const struct worker_result *result, void *cookie);
+
+struct worker_job {
+	const char *op;
+	const char *name; /* hot-fix, or NULL */
+	uint32_t index;
+	const uint8_t *bundle, *root;
+	size_t bundle_len, root_len;
+};
+
+int workers_new(struct event_base *base, const char *bpffs, uint64_t deadline_ms, int lock_fd,
+		struct workers **ret_pool);
+/* Kills what runs; no done function is called any more. */
+struct workers *workers_free(struct workers *pool);
+int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,
+	       void *cookie, struct worker **ret_worker);
+/* Kills it; done will not be called. NULL is fine. */
+void worker_cancel(struct worker *w);
+/* SIGCHLD came. */
+void workers_reap(struct workers *pool);
+
+DEFINE_AUTO(struct workers, workers_free)
