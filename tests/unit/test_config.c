@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "tests/unit/unit.h"
+
+#include "lib/cleanup.h"
+#include "server/config.h"
+
+static char path[128];
+
+static void write_file(const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static int load(char **argv, struct config *ret_config, struct fail *reterr_fail)
+{
+	int argc = 0;
+
+	while (argv[argc])
+		argc++;
+	return config_load(argc, argv, ret_config, reterr_fail);
+}
+
+#define ARGV(...) ((char *[]){(char[]){"hotfixd"}, __VA_ARGS__, NULL})
+#define ARG(s)	  ((char[]){s})
+
+static void flags_win_over_the_file_and_the_file_over_the_defaults(void **state)
+{
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	write_file(
+		"[daemon]\nsocket = /run/a.sock\nbpffs = /sys/fs/bpf/a\n[trial]\nlease = 5s\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path, ARG("--bpffs"), ARG("/sys/fs/bpf/b")),
+			      &c, &fail),
+			 0);
+	assert_string_equal(c.socket, "/run/a.sock");
+	assert_string_equal(c.bpffs, "/sys/fs/bpf/b");
+	assert_string_equal(c.state_dir, "/var/lib/hotfixd");
+	assert_int_equal(c.lease_ms, 5000);
+}
+
+static void a_wrong_file_is_refused_with_its_line(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} wrong[] = {
+		{"[daemon]\nsockett = /x\n", "line 2"},
+		{"[daemon]\n\nsocket = x\n", "absolute"},
+		{"[trial]\nlease = soon\n", "duration"},
+		{"[trial]\nlease = 1s\n", "bounds"},
+		{"[daemon]\nlog_level = loud\n", "debug"},
+		{"what is this\n", "line 1"},
+	};
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		write_file(wrong[i].text);
+		assert_true(load(ARGV(ARG("--config"), path), &c, &fail) < 0);
+		assert_int_equal(fail.code, FAIL_USAGE);
+		if (!strstr(fail.message, wrong[i].says))
+			fail_msg("\"%s\" does not say \"%s\"", fail.message, wrong[i].says);
+	}
+}
+
+static void wrong_flags_are_refused(void **state)
+{
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	assert_true(load(ARGV(ARG("--nonsense")), &c, &fail) < 0);
+	assert_true(load(ARGV(ARG("--socket")), &c, &fail) < 0);
+	assert_true(load(ARGV(ARG("--socket"), ARG("relative")), &c, &fail) < 0);
+	assert_true(load(ARGV(ARG("--config"), ARG("/nonexistent/x")), &c, &fail) < 0);
+	assert_int_equal(fail.code, FAIL_USAGE);
+}
+
+static int setup(void **state)
+{
+	int r = unit_setup(state);
+
+	snprintf(path, sizeof(path), "%s", unit_path("hotfixd.conf"));
+	return r;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(flags_win_over_the_file_and_the_file_over_the_defaults),
+		cmocka_unit_test(a_wrong_file_is_refused_with_its_line),
+		cmocka_unit_test(wrong_flags_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, setup, unit_teardown);
+}

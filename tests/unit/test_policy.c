@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "tests/unit/unit.h"
+
+#include "server/policy.h"
+
+static struct manifest manifest = {.name = "x",
+				   .serial = 5,
+				   .trial_default_ms = 60000,
+				   .trial_min_ms = 5000,
+				   .trial_max_ms = 90000};
+
+static struct policy_facts facts(void)
+{
+	return (struct policy_facts){.manifest = &manifest,
+				     .now_ms = 1000,
+				     .release = "6.1.0-1-amd64",
+				     .machine = "x86_64"};
+}
+
+static int code_of(const struct policy_facts *f)
+{
+	struct fail fail = {.code = FAIL_NONE};
+
+	if (policy_may_apply(f, &fail) == 0)
+		return FAIL_NONE;
+	assert_true(fail.message[0] != 0);
+	return fail.code;
+}
+
+static void a_plain_version_may_be_applied(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+}
+
+static void a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rollback(
+	void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.high_water = 6;
+	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	f.high_water = 5;
+	f.back = false;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+}
+
+static void the_floor_of_the_root_binds_rollbacks_too(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.floor = 6;
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
+}
+
+static void an_expired_version_is_not_attached_for_the_first_time_but_may_come_back(
+	void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	manifest.expires_ms = 999;
+	assert_int_equal(code_of(&f), FAIL_EXPIRED);
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	manifest.expires_ms = 0;
+}
+
+static void quarantine_and_kill_switch_refuse(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.quarantined = true;
+	f.quarantine_reason = "it did harm";
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+	f.quarantined = false;
+	f.boot = POLICY_BOOT_NO_APPLY;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+}
+
+static void requires_and_conflicts_look_at_what_is_live(void **state)
+{
+	const char *const live[] = {"other"};
+	struct policy_facts f = facts();
+
+	(void)state;
+	manifest.requires[0] = "other";
+	manifest.n_requires = 1;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+	f.live = live;
+	f.n_live = 1;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	manifest.n_requires = 0;
+	manifest.conflicts[0] = "other";
+	manifest.n_conflicts = 1;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+	manifest.n_conflicts = 0;
+}
+
+static void a_kernel_outside_the_ranges_is_incompatible(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	strcpy(manifest.ranges[0].from, "6.12");
+	manifest.n_ranges = 1;
+	assert_int_equal(code_of(&f), FAIL_INCOMPATIBLE);
+	f.release = "6.12.1";
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	manifest.n_ranges = 0;
+}
+
+static void a_trial_keeps_within_the_bounds_of_the_manifest(void **state)
+{
+	struct fail fail;
+	uint64_t ms;
+
+	(void)state;
+	assert_int_equal(policy_trial_ms(&manifest, 0, &ms, &fail), 0);
+	assert_int_equal(ms, 60000);
+	assert_int_equal(policy_trial_ms(&manifest, 5000, &ms, &fail), 0);
+	assert_int_equal(ms, 5000);
+	assert_true(policy_trial_ms(&manifest, 4999, &ms, &fail) < 0);
+	assert_int_equal(fail.code, FAIL_USAGE);
+	assert_true(policy_trial_ms(&manifest, 90001, &ms, &fail) < 0);
+}
+
+static void the_kill_switch_is_a_whole_word_of_the_command_line(void **state)
+{
+	(void)state;
+	assert_int_equal(policy_boot_of("quiet hotfix=off ro"), POLICY_BOOT_OFF);
+	assert_int_equal(policy_boot_of("hotfix=no-apply"), POLICY_BOOT_NO_APPLY);
+	assert_int_equal(policy_boot_of("xhotfix=off hotfix=offer"), POLICY_BOOT_NORMAL);
+	assert_int_equal(policy_boot_of(""), POLICY_BOOT_NORMAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_plain_version_may_be_applied),
+		cmocka_unit_test(
+			a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rollback),
+		cmocka_unit_test(the_floor_of_the_root_binds_rollbacks_too),
+		cmocka_unit_test(
+			an_expired_version_is_not_attached_for_the_first_time_but_may_come_back),
+		cmocka_unit_test(quarantine_and_kill_switch_refuse),
+		cmocka_unit_test(requires_and_conflicts_look_at_what_is_live),
+		cmocka_unit_test(a_kernel_outside_the_ranges_is_incompatible),
+		cmocka_unit_test(a_trial_keeps_within_the_bounds_of_the_manifest),
+		cmocka_unit_test(the_kill_switch_is_a_whole_word_of_the_command_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
