@@ -78,6 +78,8 @@ static void wrong_flags_are_refused(void **state)
 	assert_true(load(ARGV(ARG("--nonsense")), &c, &fail) < 0);
 	assert_true(load(ARGV(ARG("--socket")), &c, &fail) < 0);
 	assert_true(load(ARGV(ARG("--socket"), ARG("relative")), &c, &fail) < 0);
+	assert_true(load(ARGV(ARG("--bpffs"), ARG("/sys/fs/bpf/a.b")), &c, &fail) < 0);
+	assert_non_null(strstr(fail.message, "dot"));
 	assert_true(load(ARGV(ARG("--config"), ARG("/nonexistent/x")), &c, &fail) < 0);
 	assert_int_equal(fail.code, FAIL_USAGE);
 }
