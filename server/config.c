@@ -79,8 +79,8 @@ static const char *set(struct config *c, size_t i, const char *value)
 		if (at == c->socket &&
 		    strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return "is longer than a Unix socket path may be (107 bytes)";
-		if (at == c->bpffs && strchr(value, '.'))
-			return "must not contain a dot: a bpffs refuses names with dots";
+		if (at == c->bpffs && strchr(strrchr(value, '/'), '.'))
+			return "must not end in a name with a dot: a bpffs refuses those";
 		break;
 	case LEVEL:
 		if (level_of(value) < 0)
