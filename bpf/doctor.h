@@ -24,13 +24,13 @@
 int doctor_host(const char *bpffs, json_t **ret_report);
 
 /*
- * For each hook, will it attach here:
- * [{"type","target","program","ok","status":"ok"|"warn"|"fail","attach_as","attach_target",
- *   "kind","why":text|null,"hint":text|null,"free_slots":N|null,
- *   "needs_accept":bool (fails only because the manifest would have to accept the leak)}]
- * free_slots is what the kernel's limit leaves: at most that many.
+ * For each hook, will it attach here; accept_preemption_leak as the manifest says:
+ * [{"type","target","program","ok","status":"ok"|"warn"|"fail","attach_as",
+ *   "attach_target":kernel function|null,"kind","why":text|null,"hint":text|null,
+ *   "free_slots":N|null (at most that many),
+ *   "needs_accept":bool (fails only because nobody accepted the leak)}]
  */
-int doctor_hooks(const char *bpffs, const struct hook *hooks, size_t n_hooks,
+int doctor_hooks(const struct hook *hooks, size_t n_hooks, bool accept_preemption_leak,
 		 json_t **ret_report);
 
 /* Facts others decide on. */

@@ -677,8 +677,8 @@ static int doctor_here(struct cli *c, const struct bundle *b, json_t **ret_doc, 
 		 b ? "; nobody's signature is checked" : "");
 	uname(&u);
 	if (doctor_host(BPFFS_DEFAULT, &host) < 0 ||
-	    (b &&
-	     doctor_hooks(BPFFS_DEFAULT, b->manifest->hooks, b->manifest->n_hooks, &hooks) < 0))
+	    (b && doctor_hooks(b->manifest->hooks, b->manifest->n_hooks,
+			       b->manifest->accept_preemption_leak, &hooks) < 0))
 		return fail_set(f, FAIL_INTERNAL, "out of memory");
 	if (b) {
 		doctor_release(release);

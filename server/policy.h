@@ -25,7 +25,7 @@ struct policy_facts {
 	bool quarantined;
 	const char *quarantine_reason;
 	enum policy_boot boot;
-	const char *release, *machine; /* uname */
+	const char *release, *machine; /* upstream release (bpf/doctor.h), uname -m */
 	const char *const *live;       /* names of the other hot-fixes that run */
 	size_t n_live;
 };

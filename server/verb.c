@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "bpf/doctor.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "server/change.h"
@@ -40,6 +41,7 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	struct policy_facts facts = {
 		.manifest = m, .now_ms = clock_real_ms(), .boot = h->all->boot, .back = back};
 	struct hotfix *other;
+	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
 	size_t n = 0, root_len;
 	int r;
@@ -72,7 +74,8 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	facts.quarantined = version.quarantined;
 	facts.quarantine_reason = version.reason;
 	uname(&uts);
-	facts.release = uts.release;
+	doctor_release(release);
+	facts.release = release;
 	facts.machine = uts.machine;
 	return policy_may_apply(&facts, reterr_fail);
 }

@@ -127,6 +127,7 @@ static int do_doctor(struct work *w, json_t **ret_report, struct fail *reterr_fa
 {
 	AUTO_JSON json_t *host = NULL, *hooks = NULL, *bundle = NULL;
 	struct fail why = {.code = FAIL_NONE};
+	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
 	struct stat st;
 	int r;
@@ -138,11 +139,13 @@ static int do_doctor(struct work *w, json_t **ret_report, struct fail *reterr_fa
 		r = take_bundle(w, reterr_fail);
 		if (r < 0)
 			return r;
-		r = doctor_hooks(w->engine.bpffs, w->version.hooks, w->version.n_hooks, &hooks);
+		r = doctor_hooks(w->version.hooks, w->version.n_hooks,
+				 w->version.accept_preemption_leak, &hooks);
 		if (r < 0)
 			return fail_set(reterr_fail, FAIL_INTERNAL, "doctor: %s", strerror(-r));
 		uname(&uts);
-		manifest_fits_kernel(w->bundle->manifest, uts.release, uts.machine, &why);
+		doctor_release(release);
+		manifest_fits_kernel(w->bundle->manifest, release, uts.machine, &why);
 		bundle = json_pack("{s:s, s:I, s:b, s:s?}", "name", w->version.name, "serial",
 				   (json_int_t)w->version.serial, "fits", why.code == FAIL_NONE,
 				   "why", why.code == FAIL_NONE ? NULL : why.message);

@@ -99,7 +99,7 @@ static void a_function_that_is_not_there_is_refused_by_name(void **state)
 	const json_t *r;
 
 	(void)state;
-	assert_int_equal(doctor_hooks("/sys/fs/bpf/hotfix", &hook, 1, &report), 0);
+	assert_int_equal(doctor_hooks(&hook, 1, false, &report), 0);
 	r = json_array_get(report, 0);
 	assert_true(json_is_false(json_object_get(r, "ok")));
 	assert_non_null(strstr(str(r, "why"), "no_such_function_of_any_kernel"));
@@ -119,7 +119,7 @@ static void hooks_are_answered_in_order_with_kind_and_way_in(void **state)
 	size_t i;
 
 	(void)state;
-	assert_int_equal(doctor_hooks("/sys/fs/bpf/hotfix", hooks, 4, &report), 0);
+	assert_int_equal(doctor_hooks(hooks, 4, false, &report), 0);
 	assert_int_equal(json_array_size(report), 4);
 	json_array_foreach(report, i, r)
 	{
@@ -144,7 +144,7 @@ static void a_congestion_control_of_the_kernel_is_a_possible_clash(void **state)
 	const json_t *r;
 
 	(void)state;
-	assert_int_equal(doctor_hooks("/sys/fs/bpf/hotfix", &hook, 1, &report), 0);
+	assert_int_equal(doctor_hooks(&hook, 1, false, &report), 0);
 	r = json_array_get(report, 0);
 	assert_string_not_equal(str(r, "status"), "ok");
 	assert_non_null(str(r, "why"));
