@@ -5,12 +5,11 @@
  *
  *	kernel		store			what is done
  *	committed N	committed N		adopted
- *	committed N	committed M, trial M	the commit of M was durable: its gate store is
- *made trial M		open change of M	trial goes on while its lease lives, else rolled
- *back
- *	committed N	committed M		the kernel is right: N is what runs, the store
- *is corrected nothing		committed N		applied again (after a reboot) something
- *nothing			shown, left running
+ *	trial M		committed M		its commit was durable: its gate store is made
+ *	trial M		open change of M	goes on while its lease lives, else rolled back
+ *	committed N	committed M		the kernel is right: the store is corrected
+ *	nothing		committed N		applied again (after a reboot)
+ *	something	nothing			shown, left running
  *	-		open, other boot	the host went down in that change: quarantined
  *	-		open, nothing of it	undone, recorded as interrupted
  *

@@ -3,8 +3,7 @@
  * store/manifest.h -- everything a signer says about one version of a hot-fix.
  *
  * Payload of DSSE_TYPE_MANIFEST: one JSON object of at most MANIFEST_BYTES_MAX. A field that
- * is not in this table is refused, so is a value outside its bounds; * marks what must be
- *there.
+ * is not in this table is refused, so is a value outside its bounds; * marks what must be there.
  *
  *	format		* 1
  *	name		* lower-case letters, digits, '-'; 1 to 64 bytes; starts with no '-'
@@ -15,26 +14,35 @@
  *	cves		  up to 64 of CVE-YYYY-NNNN...; none
  *	severity	  low | medium | high | critical; medium
  *	created		  RFC 3339 time, UTC ("2026-05-04T10:11:12Z"); unknown
- *	expires		  time after which it is not attached for the first time on a host;
- *never object		* {"sha256": 64 hex digits, "size": 1 to 16 MiB} hooks		* 1 to
- *64 of: type		  * fentry | fexit | fmod_ret | lsm | struct_ops target	  * kernel
- *function, LSM hook without "bpf_lsm_", or "tcp_congestion_ops"
+ *	expires		  time after which it is not attached for the first time; never
+ *	object		* {"sha256": 64 hex digits, "size": 1 to 16 MiB}
+ *	hooks		* 1 to 64 of:
+ *	  type		  * fentry | fexit | fmod_ret | lsm | struct_ops
+ *	  target	  * kernel function, LSM hook without "bpf_lsm_", or
+ *			    "tcp_congestion_ops"
  *	  program	  * C function in the object (struct_ops: the ops variable); once each
  *	  sleepable	    bool; false; not for struct_ops
  *	  cc_name	    struct_ops only, and needed there: the algorithm's name, 1 to 15
- *bytes kernels		  where it may run; everywhere: ranges	    up to 64 of {"from":release,
- *"below":release}, either may be absent; any fits arch		    up to 8 of what uname -m
- *says fixed_in	    up to 64 releases whose own code has the fix: "6.12.31" speaks for the later
- *releases of 6.12, "6.15" for it and all that follow requires	  up to 64 names of hot-fixes
- *that must be live conflicts	  up to 64 names that must not be trial {"default_s":60,
- *"min_s":5, "max_s":86400, "min_calls":0}; seconds of 1 to 604800, min <= default <= max; calls
- *that a trial must have seen to count
+ *			    bytes
+ *	kernels		  where it may run; everywhere:
+ *	  ranges	    up to 64 of {"from":release, "below":release}, either may be
+ *			    absent; any fits
+ *	  arch		    up to 8 of what uname -m says
+ *	  fixed_in	    up to 64 releases whose own code has the fix: "6.12.31" speaks for
+ *			    the later releases of 6.12, "6.15" for it and all that follow
+ *	requires	  up to 64 names of hot-fixes that must be live
+ *	conflicts	  up to 64 names that must not be
+ *	trial		  {"default_s":60, "min_s":5, "max_s":86400, "min_calls":0}; seconds of
+ *			  1 to 604800, min <= default <= max; calls that a trial must have seen
+ *			  to count
  *	health		  see MANIFEST_CHECKS; {} judges by every signal with its default limit
  *	impact		  what users may notice; text with line breaks, 1024 bytes; ""
  *	accept		  {"preemption_leak":bool}: may run as fmod_ret where calls can slip by;
- *false struct_ops	  only with such a hook: {"state":"compatible"|"own" (compatible): what
- *sockets do on a switch, "default":bool (false): becomes the host's default} critical	  bool:
- *applied at boot before the network; false
+ *			  false
+ *	struct_ops	  only with such a hook: {"state":"compatible"|"own" (compatible): what
+ *			  sockets do on a switch, "default":bool (false): becomes the host's
+ *			  default}
+ *	critical	  bool: applied at boot before the network; false
  *
  * Text is plain (lib/plain.h): nothing that a terminal or browser obeys instead of showing.
  *
@@ -88,8 +96,9 @@
  * A probe (up to 16) asks the host: {"name" (as a hot-fix's, each once), "type",
  * "timeout_s":1 to 60 (5), "every_s":1 to 3600 (10), "failures":1 to 100 (1; in a row)} and
  *	exec	"command":[absolute path, arguments...] up to 32 of 1024 bytes, run
- *unprivileged, "memory_mib":1 to 4096 (64), "output_bytes":0 to 65536 (4096) tcp
- *"address":"host:port", 255 bytes unit	"unit":name of a systemd unit, 255 bytes
+ *		unprivileged, "memory_mib":1 to 4096 (64), "output_bytes":0 to 65536 (4096)
+ *	tcp	"address":"host:port", 255 bytes
+ *	unit	"unit":name of a systemd unit, 255 bytes
  */
 #define MANIFEST_PROBES_MAX 16
 

@@ -5,7 +5,7 @@
  *	serial 1   takes the time a flow was idle for time it spent probing, so that the first
  *	           windows after a pause jump to where the curve would have been by then
  *	serial 2   with the correction of Linux 30927520dbae and c2e7204d180f: the epoch moves
- *on by the idle time, and never into the future
+ *	           on by the idle time, and never into the future
  *
  * Slow start is the classic one (no HyStart). State of the two is compatible: a socket
  * may change its version at any time. Facts and sources: README.md.
