@@ -61,6 +61,7 @@ static const char *const migrations[] = {
 	"	serial INTEGER NOT NULL CHECK(serial > 0),"
 	"	live INTEGER NOT NULL CHECK(live IN (0, 1))) STRICT;"
 	"CREATE INDEX commit_log_name ON commit_log(name, id);"
+	"CREATE UNIQUE INDEX commit_log_live ON commit_log(name, serial) WHERE live = 1;"
 
 	"CREATE TABLE change ("
 	"	id INTEGER PRIMARY KEY AUTOINCREMENT,"
