@@ -357,6 +357,8 @@ static void describe(const struct bundle *b, uint32_t uid, struct store_version 
 	snprintf(ret_version->label, sizeof(ret_version->label), "%s", m->label);
 	snprintf(ret_version->title, sizeof(ret_version->title), "%s", m->title);
 	memcpy(ret_version->digest, b->digest, sizeof(ret_version->digest));
+	memcpy(ret_version->manifest_sha256, b->manifest_sha256,
+	       sizeof(ret_version->manifest_sha256));
 	memcpy(ret_version->object_sha256, m->object_sha256,
 	       sizeof(ret_version->object_sha256));
 }
