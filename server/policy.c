@@ -39,7 +39,8 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 			 m->name, m->serial, f->floor);
 		return fail_hint(reterr_fail, "apply serial %" PRIu64 " or newer", f->floor);
 	}
-	if (!f->back && m->serial < f->high_water) {
+	/* What ran here and was removed may come again, as a rollback to it might have. */
+	if (!f->back && m->serial < f->high_water && !(f->removed && f->committed_before)) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,
 			 "%s@%" PRIu64 " is older than serial %" PRIu64
 			 ", which this host has committed",

@@ -21,6 +21,7 @@ struct policy_facts {
 	uint64_t high_water;   /* highest serial ever committed here */
 	uint64_t floor;	       /* of the root, 0 none */
 	bool committed_before; /* this very serial, on this host */
+	bool removed;	       /* nothing of it is committed now */
 	bool back; /* a rollback or a re-apply: the high-water mark and expiry do not bind */
 	bool quarantined;
 	const char *quarantine_reason;

@@ -64,13 +64,15 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	facts.floor = trust_floor(trust, m->name);
 	r = store_get_hotfix(h->all->store, m->name, &row);
 	if (r == 0 || r == -ENOENT)
+		r = store_high_water(h->all->store, m->name, &facts.high_water);
+	if (r == 0)
 		r = store_get_version(h->all->store, m->name, m->serial, &version);
 	if (r == 0)
 		r = store_was_committed(h->all->store, m->name, m->serial,
 					&facts.committed_before);
 	if (r < 0)
 		return store_error(h->all->store, r, reterr_fail);
-	facts.high_water = row.high_water;
+	facts.removed = !row.committed_serial;
 	facts.quarantined = version.quarantined;
 	facts.quarantine_reason = version.reason;
 	uname(&uts);

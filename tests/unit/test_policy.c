@@ -50,6 +50,20 @@ static void a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rol
 	assert_int_equal(code_of(&f), FAIL_NONE);
 }
 
+static void what_was_removed_may_come_again_but_nothing_older_that_never_ran(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.high_water = 6;
+	f.removed = true;
+	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
+	f.committed_before = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	f.removed = false;
+	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
+}
+
 static void the_floor_of_the_root_binds_rollbacks_too(void **state)
 {
 	struct policy_facts f = facts();
@@ -148,6 +162,8 @@ int main(void)
 		cmocka_unit_test(a_plain_version_may_be_applied),
 		cmocka_unit_test(
 			a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rollback),
+		cmocka_unit_test(
+			what_was_removed_may_come_again_but_nothing_older_that_never_ran),
 		cmocka_unit_test(the_floor_of_the_root_binds_rollbacks_too),
 		cmocka_unit_test(
 			an_expired_version_is_not_attached_for_the_first_time_but_may_come_back),
