@@ -2,4 +2,5 @@
 /* A congestion control that calls itself as one of another hot-fix. */
 #define OPS_NAME    "fgn_reno"
 #define OPS_SECTION ".struct_ops.link"
+#define ACKS	    clash_acks
 #include "tests/foreign/cc_reno.bpf.c"

@@ -10,6 +10,7 @@
 #ifndef OPS_SECTION
 #define OPS_SECTION ".struct_ops"
 #define OPS_NAME    "fgn_reno"
+#define ACKS	    reno_acks
 #endif
 #define STRUCT_OPS(name, args...) SEC("struct_ops/" #name) BPF_PROG(name, args)
 
@@ -40,11 +41,11 @@ struct {
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, __u64);
-} reno_acks SEC(".maps");
+} ACKS SEC(".maps");
 
 static __always_inline void count(__u32 key)
 {
-	__u64 *calls = bpf_map_lookup_elem(&reno_acks, &key);
+	__u64 *calls = bpf_map_lookup_elem(&ACKS, &key);
 
 	if (calls)
 		__sync_fetch_and_add(calls, 1);

@@ -3,4 +3,5 @@
 #define INCREASE    3
 #define OPS_SECTION ".struct_ops.link"
 #define OPS_NAME    "fgn_reno_link"
+#define ACKS	    reno_link_acks
 #include "tests/foreign/cc_reno.bpf.c"

@@ -348,7 +348,7 @@ test_a_bundle_edited_in_the_database_is_not_applied() {
 	sqlite3 "$state/state.db" "UPDATE bundle SET bytes = readfile('$T/bytes')"
 	hotfixd
 	expect 4 hotfixctl apply swapped --commit
-	hotfix_is swapped .live_serial null
+	hotfix_is swapped stored - -
 	serves
 }
 

@@ -1,207 +1,241 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# where: guest
+# where: native guest
+# timeout: 600
 #
-# Programs that nobody wrote for hotfixd (tests/foreign): each is packed twice, applied, seen
-# to run, switched, rolled back, disabled and removed; its own maps tell which of the two
-# versions ran, not only hotfixd.
+# Programs that nobody wrote for hotfixd (tests/foreign), all of them live at the same time:
+# applied, switched to a second serial, rolled back, disabled, removed.  After each step the
+# same deeds are done, and the objects' own maps tell which version ran.
+#
+# Where the kernel refuses trampolines only the congestion controls are here.
 
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-setup() {
-	use shared
-	trusting
-}
+names=() expected_refusals=()
+declare -A map_of
 
-does() { # does RESULT DEED: as a user without privileges
-	same "$1" "$("$act" --uid 65534 "$2" || :)" "$2"
-}
+# row OBJECT MAP SENTENCE: MAP counts what the object did, from 1 on in every entry
+row() {
+	local name=fgn-${1//_/-}
 
-# --- fentry and fexit ------------------------------------------------------------------------
-
-does_getpgid() { "$act" --times 3 getpgid; }
-does_statfs() { "$act" statfs; }
-does_tcp() { "$act" tcp=; }
-does_nice() { "$act" nice=0; }
-does_fallocate() { "$act" fallocate; }
-
-test_fentry_counts_the_states_of_tcp_sockets() {
-	needs_trampolines
-	cycle fentry_tcp_state tcp_states 'length >= 5 and all(. > 0)' does_tcp
-}
-
-test_fexit_sees_arguments_and_result() {
-	needs_trampolines
-	cycle fexit_statfs statfs_calls 'all(. > 0)' does_statfs
-}
-
-test_a_program_may_ask_the_trampoline_for_arguments_result_and_address() {
-	needs_trampolines
-	cycle trampoline trampoline_checks 'length == 4 and all(. > 0)' does_nice
-}
-
-test_a_helper_that_only_few_targets_allow_works_behind_the_dispatcher() {
-	needs_trampolines
-	cycle dpath paths_found 'all(. > 0)' does_fallocate
-}
-
-test_two_programs_on_one_target_both_run() {
-	needs_trampolines
-	cycle twice twice_calls '.[0] > 0 and .[0] == .[1]' does_getpgid
-}
-
-does_several() {
-	"$act" getpgid && "$act" statfs && "$act" getscheduler
-}
-
-test_several_programs_of_several_types_switch_as_one() {
-	needs_trampolines
-	cycle several several_calls 'length == 4 and all(. > 0)' does_several
-}
-
-test_global_functions_are_called() {
-	needs_trampolines
-	cycle subprogs subprog_calls '.[0] > 0 and .[2] > 0' does_getpgid
-}
-
-test_callbacks_are_called() {
-	needs_trampolines
-	cycle loops complete_rounds 'all(. > 0)' does_getpgid
-}
-
-test_maps_of_many_kinds_and_global_data_are_there() {
-	needs_trampolines
-	cycle maps all_maps_used 'all(. > 0)' does_getpgid
-}
-
-does_storage() {
-	"$act" --times 3 getpgid && "$act" tcp=
-}
-
-test_local_storage_of_tasks_and_sockets_works() {
-	needs_trampolines
-	cycle storage stored 'length == 2 and all(. > 0)' does_storage
-}
-
-test_core_relocations_are_resolved_on_this_kernel() {
-	needs_trampolines
-	cycle core core_checks 'length == 3 and all(. > 0)' does_getpgid
-}
-
-test_symbols_of_the_kernel_are_found() {
-	needs_trampolines
-	cycle externs externs_found 'length == 3 and all(. > 0)' does_getpgid
-}
-
-# --- deny hooks --------------------------------------------------------------------------------
-
-does_getsid() {
-	case $1 in
-	1) does EACCES getsid && same EACCES "$("$act" --uid 1000 getsid || :)" "getsid as 1000" ;;
-	2) does EACCES getsid && same ok "$("$act" --uid 1000 getsid || :)" "getsid as 1000" ;;
-	off) does ok getsid ;;
-	esac
-}
-
-test_fmod_ret_on_a_security_function_denies_what_the_live_version_denies() {
-	needs_trampolines
-	cycle fmod_ret_getsid getsid_seen 'all(. > 0)' does_getsid
-}
-
-does_setnice() {
-	case $1 in
-	1) does EPERM nice=10 && does ok nice=5 ;;
-	2) does ok nice=10 && does EPERM nice=15 ;;
-	off) does ok nice=15 ;;
-	esac
-}
-
-test_lsm_denies_what_the_live_version_denies() {
-	needs_trampolines
-	cycle lsm_setnice setnice_seen 'length > 0 and all(. > 0)' does_setnice
+	names+=("$name")
+	map_of[$name]=$2
+	add_test "$3" lived "$name"
 }
 
 preemptible() {
 	grep -qE '\((full|lazy)\)' /sys/kernel/debug/sched/preempt
 }
 
-# fmod_ret without a twin in BPF LSM is skipped where a task was preempted inside it.
-leak_is_refused_first() {
-	preemptible || return 0
-	stored leaky 1 "$1"
-	expect 5 hotfixctl apply leaky --commit
-	says preempt accept
-	expect 0 hotfixctl remove leaky
-}
-
-leak='{"accept":{"preemption_leak":true}}'
-
-does_mmap() { "$act" mmap; }
-
-test_fmod_ret_keeps_its_own_arguments_where_the_lsm_hook_has_others() {
-	needs_trampolines
-	leak_is_refused_first fmod_ret_mmap
-	cycle fmod_ret_mmap mmaps_seen 'all(. > 0)' does_mmap "$leak"
-}
-
-does_modify() { # what the kernel's test functions answer, changed by their hot-fix
-	case $1 in
-	1) "$act" modify=130100 ;;
-	2) "$act" modify=130099 ;;
-	off) "$act" modify=131105 ;;
-	esac
-}
-
-test_fmod_ret_on_another_function_changes_its_result() {
-	needs_trampolines
-	if ! kernel_at_least 6 4; then	# this kernel lets security functions be modified only
-		stored other 1 fmod_ret_other
-		expect 5 hotfixctl apply other --commit
-		says bpf_modify_return_test
-		return
+row cc_reno reno_acks 'a congestion control without a link switches'
+row cc_reno_link reno_link_acks 'a congestion control with a link switches'
+row cc_control control_calls 'a congestion control with cong_control switches'
+row cc_min_tso min_tso_calls 'a congestion control with min_tso_segs and events switches'
+if trampolines; then
+	row fentry_tcp_state tcp_states 'fentry counts the states of TCP sockets'
+	row fexit_statfs statfs_calls 'fexit sees arguments and result'
+	row trampoline trampoline_checks 'a program may ask its trampoline for arguments, result and address'
+	row dpath paths_found 'a helper that few targets allow works behind a dispatcher'
+	row twice twice_calls 'two programs on one target both run'
+	row several several_calls 'several programs of several types switch as one'
+	row subprogs subprog_calls 'global functions are called'
+	row loops complete_rounds 'callbacks are called'
+	row maps all_maps_used 'maps of many kinds and global data are there'
+	row storage stored 'local storage of tasks and sockets works'
+	row core core_checks 'CO-RE relocations are resolved on this kernel'
+	row externs externs_found 'symbols of the kernel are found'
+	row fmod_ret_getsid getsid_seen 'fmod_ret on a security function counts'
+	row fmod_ret_mmap mmaps_seen 'fmod_ret keeps its own arguments where the lsm hook of that name has others'
+	row lsm_setnice setnice_seen 'lsm counts'
+	row lsm_sleepable_exec execs_read 'sleepable lsm without a verdict runs'
+	row lsm_sleepable_rmdir rmdir_seen 'sleepable lsm with a verdict runs'
+	# Below 6.4 the kernel has neither functions that fmod_ret may change, but the security
+	# functions, nor any that may sleep.
+	if kernel_at_least 6 4; then
+		row fmod_ret_other modify_calls 'fmod_ret on another function runs'
+		row fentry_sleepable sleepable_calls 'sleepable fentry and fexit run'
+		add_test 'fmod_ret on another function changes its result for as long as it is live' \
+			deed_gave modify 'ok ENOMSG' 'ENOMSG ok' 'ok ENOMSG' 'ENOMSG ENOMSG'
+	else
+		expected_refusals=(fmod-ret-other fentry-sleepable)
+		add_test 'what this kernel cannot hook is refused with the function named' refused_here
 	fi
-	leak_is_refused_first fmod_ret_other
-	cycle fmod_ret_other modify_calls 'all(. > 0)' does_modify "$leak"
+	add_test 'fmod_ret on a security function denies what the live version denies' \
+		deed_gave getsid 'EACCES ok EACCES' 'ok ok EACCES' 'EACCES ok EACCES' 'ok ok ok'
+	add_test 'lsm denies what the live version denies' \
+		deed_gave nice 'ok EPERM EPERM' 'ok ok EPERM' 'ok EPERM EPERM' 'ok ok ok'
+	add_test 'sleepable lsm denies what the live version denies' \
+		deed_gave rmdir 'EPERM ok' 'ok EPERM' 'EPERM ok' 'ok ok'
+	add_test 'fmod_ret that tasks could slip by needs the consent of its signer' leak_needs_consent
+fi
+add_test 'each congestion control is there as long as it is live' \
+	deed_gave tcp 'ok ok ok ok' 'ok ok ok ok' 'ok ok ok ok' 'ENOENT ENOENT ENOENT ENOENT'
+add_test 'nothing of all that is left in the kernel' all_gone
+
+# --- the deeds -----------------------------------------------------------------------------------
+
+# deeds STEP: all of them; a line each of what those with a visible effect gave
+deeds() {
+	local step=$1
+
+	"$act" maps "${map_of[@]}" >"$T/before.$step"
+	{
+		echo "tcp" "$("$act" tcp=fgn_reno tcp=fgn_reno_link tcp=fgn_control tcp=fgn_min_tso || :)"
+		if trampolines; then
+			mkdir -p "$T/sealed-1" "$T/sealed-2"
+			"$act" --times 3 getpgid statfs getscheduler fallocate mmap exec testrun nice=0 tcp= >&2 || :
+			echo getsid "$("$act" --uid 1000 getsid getpgid || :)" "$("$act" --uid 65534 getsid || :)"
+			echo nice "$("$act" --uid 1000 nice=5 nice=10 nice=15 || :)"
+			echo rmdir "$("$act" "rmdir=$T/sealed-1" "rmdir=$T/sealed-2" || :)"
+			echo modify "$("$act" modify=130100 modify=130099 2>/dev/null || :)"
+		fi
+	} 2>"$T/others.$step" | tr '\n' ' ' | sed 's/ \(getsid\|nice\|rmdir\|modify\) /\n\1 /g; s/ $/\n/' >"$T/deeds.$step"
+	"$act" maps "${map_of[@]}" >"$T/after.$step"
+	hotfixctl status -j >"$T/status.$step"
 }
 
-# --- sleepable ---------------------------------------------------------------------------------
+# each STEP VERB [SUFFIX [OPTION...]]: for every hot-fix, two at a time
+each() {
+	local step=$1 verb=$2 suffix=${3:-} name
+	shift 2
+	[ $# = 0 ] || shift
 
-does_exec() { "$act" exec; }
-
-test_sleepable_lsm_without_a_verdict_runs() {
-	needs_trampolines
-	cycle lsm_sleepable_exec execs_read 'all(. > 0)' does_exec
+	for name in "${names[@]}"; do
+		while [ "$(jobs -rp | wc -l)" -ge 3 ]; do wait -n || :; done
+		one "$step.$name" "$verb" "$name$suffix" "$@" &
+	done
+	wait "${!}" || :
+	while [ -n "$(jobs -rp | grep -vx "$daemon")" ]; do wait -n || :; done
 }
 
-does_rmdir() {
-	local d
+one() {
+	local to=$1 rc=0
+	shift
 
-	for d in sealed-1 sealed-2; do
-		mkdir -p "$T/$d"
-		case $1-$d in
-		1-sealed-1 | 2-sealed-2) same EPERM "$("$act" "rmdir=$T/$d" || :)" "rmdir $d" ;;
-		*) same ok "$("$act" "rmdir=$T/$d" || :)" "rmdir $d" ;;
-		esac
+	hotfixctl "$@" >"$T/$to" 2>&1 || rc=$?
+	echo "exit status $rc" >>"$T/$to"
+}
+
+setup() {
+	local name files=()
+
+	one_cc_run_at_a_time
+	prepared
+	use shared
+	trusting
+	daemon=$(daemon_pid)
+	census >"$T/census"
+	for name in "${names[@]}" "${expected_refusals[@]/#/fgn-}"; do
+		files+=("$bundles/foreign/$name"@[12].hotfix)
+	done
+	expect 0 hotfixctl import "${files[@]}"
+	each apply1 apply @1 --commit
+	deeds 1
+	each apply2 apply @2 --trial 600s
+	hotfixctl status -j >"$T/status.trial"
+	each commit commit
+	deeds 2
+	each rollback rollback
+	deeds 3
+	each disable disable
+	deeds 4
+	each remove remove
+	hotfixctl status -j >"$T/status.5"
+}
+
+# --- what is said of them ------------------------------------------------------------------------
+
+went() { # went STEP NAME
+	[ "$(tail -n 1 "$T/$1.$2")" = 'exit status 0' ] || fail "$1 $2: $(tr '\n' ' ' <"$T/$1.$2")"
+}
+
+was() { # was STEP NAME 'STATE LIVE COMMITTED TRIAL'
+	local h=".hotfixes[name=$2]"
+
+	cp "$T/status.$1" "$out"
+	field "$3" "$h.state" "$h.live_serial" "$h.committed_serial" "$h.trial_serial"
+}
+
+counted() { # counted STEP MAP WHICH: that version alone, and in every entry of its map
+	local before after newest
+
+	before=$(sed -n "s/^$2 //p" "$T/before.$1")
+	after=$(sed -n "s/^$2 //p" "$T/after.$1")
+	alone "$before" "$after" "$3" ||
+		fail "in step $1 version $3 should have run alone: $2 of each version: $before, then $after"
+	newest=$(cut -d'|' -f$(($3 + 1)) <<<"$after")
+	[[ ,$newest, != *,0,* ]] || fail "in step $1 not all entries of $2 count: $newest"
+}
+
+lived() { # lived NAME
+	local name=$1 map=${map_of[$1]} kinds
+
+	went apply1 "$name"
+	was 1 "$name" 'live 1 1 -'
+	counted 1 "$map" 0
+	cp "$T/status.1" "$out"
+	kinds=$("$act" field "$out" ".hotfixes[name=$name].hooks[].kind" ".hotfixes[name=$name].hooks[].calls")
+	case $kinds in
+	*overlap*) ;; # counted by nobody but the object
+	*[1-9]*) ! [[ " $kinds " = *" 0 "* ]] || fail "a hook was never called: $kinds" ;;
+	*) fail "no hook was called: $kinds" ;;
+	esac
+	went apply2 "$name"
+	was trial "$name" 'trial 2 1 2'
+	went commit "$name"
+	was 2 "$name" 'live 2 2 -'
+	counted 2 "$map" 1
+	went rollback "$name"
+	was 3 "$name" 'live 1 1 -'
+	counted 3 "$map" 0
+	went disable "$name"
+	was 4 "$name" 'disabled - 1 -'
+	went remove "$name"
+	was 5 "$name" '- - - -'
+}
+
+deed_gave() { # deed_gave KIND LIVE-1 LIVE-2 ROLLED-BACK DISABLED: words of a result by spaces
+	local kind=$1 step n=$((($# - 1) / 4)) got
+
+	# add_test keeps words, not arguments: a quarter of them belongs to each step.
+	for step in 1 2 3 4; do
+		got=$(sed -n "s/^$kind //p" "$T/deeds.$step")
+		same "${*:2+(step-1)*n:n}" "$got" "$kind in step $step (1 live, 2 live, 1 again, off)"
 	done
 }
 
-test_sleepable_lsm_denies_what_the_live_version_denies() {
-	needs_trampolines
-	cycle lsm_sleepable_rmdir rmdir_seen 'all(. > 0)' does_rmdir
+refused_here() {
+	expect 6 hotfixctl apply fgn-fmod-ret-other@1
+	says bpf_modify_return_test modifiable
+	expect 6 hotfixctl apply fgn-fentry-sleepable@1
+	says bpf_fentry_test1 sleepable
+	expect 0 hotfixctl remove fgn-fmod-ret-other
+	expect 0 hotfixctl remove fgn-fentry-sleepable
 }
 
-does_testrun() { "$act" testrun; }
-
-test_sleepable_fentry_and_fexit_run() {
-	needs_trampolines
-	if ! kernel_at_least 6 4; then	# no function of this kernel may sleep in a fentry program
-		stored sleepy 1 fentry_sleepable
-		expect 5 hotfixctl apply sleepy --commit
-		says bpf_fentry_test1 sleep
-		return
+leak_needs_consent() {
+	expect 0 hotfixctl import "$bundles/foreign/careful-fmod-ret-mmap@1.hotfix"
+	if preemptible; then
+		expect 5 hotfixctl apply careful-fmod-ret-mmap
+		says preempt
+		hotfix_is careful-fmod-ret-mmap failed - -
+	else
+		expect 0 hotfixctl apply careful-fmod-ret-mmap --commit
+		expect 0 hotfixctl disable careful-fmod-ret-mmap
 	fi
-	cycle fentry_sleepable sleepable_calls 'length == 2 and all(. > 0)' does_testrun
+	expect 0 hotfixctl remove careful-fmod-ret-mmap
+}
+
+all_gone() {
+	local map
+
+	same '' "$(find "$bpffs" -mindepth 1 2>/dev/null)" "what is left in bpffs"
+	for map in "${map_of[@]}"; do
+		eventually no_map "$map"
+	done
+	[ "${WHERE:-}" != guest ] || eventually same_census "$T/census"
+	expect 0 hotfixctl audit --verify
 }
 
 run_tests "$@"

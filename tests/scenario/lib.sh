@@ -6,8 +6,8 @@
 #
 #	tests/scenario/FILE.sh [PATTERN]	runs the test_* functions whose sentence matches
 #
-# A scenario defines, maybe, setup (once, before the tests) and functions test_<sentence>;
-# its last line is run_tests "$@".  Each test runs in a subshell: variables it sets are gone
+# A scenario defines, maybe, setup (once, before the tests) and functions test_<sentence>, or
+# adds tests with add_test; its last line is run_tests "$@".  Each test runs in a subshell: variables it sets are gone
 # after it, daemons it started are ended.  What setup started lives until the end.
 #
 #	ok - sentence | not ok - sentence: why | skip - sentence: why
@@ -23,15 +23,16 @@ act=$PWD/$B/tests/scenario/act
 forge=$PWD/$B/tests/scenario/forge
 foreign=$PWD/$B/tests/foreign
 bad=$PWD/$B/tests/bad
+bundles=$PWD/$B/bundles
 
 # How long anything may take before it counts as hanging; guests are emulated.
 LIMIT=${LIMIT:-90}
 
-T=$(mktemp -d "${TMPDIR:-/tmp}/hotfixd-test.XXXXXX") || exit 1
+T=$(mktemp -d "${TMPDIR:-/tmp}/hotfixd-test-XXXXXX") || exit 1
 chmod 755 "$T"			# tests look in as other users
 
 # A bpffs of its own, so that none of it stays; not every machine has one mounted, either.
-pins=$T.bpffs
+pins=$T-bpffs
 mkdir "$pins" && mount -t bpf bpf "$pins" || exit 1
 
 # --- ending --------------------------------------------------------------------------------
@@ -166,12 +167,23 @@ api() { # api PATH [CURL-ARGUMENT...]: body to $out, its HTTP status to $status
 		"$@" "http://hotfixd/v1$path" 2>"$err") || fail "curl $path: $(cat "$err")"
 }
 
-# keys: a release key and a root that trusts it, made once
+# prepared: the bundles of tests/scenario/prepare are there
+prepared() {
+	[ -d "$bundles/bad" ] || tests/scenario/prepare >"$T/prepare.log" 2>&1 ||
+		fail "tests/scenario/prepare: $(cat "$T/prepare.log")"
+}
+
+# keys: a release key and a root that trusts it: those of tests/scenario/prepare, if it ran
 keys() {
 	[ -e "$T/root" ] && return 0
-	"$bin/hotfixctl" key new --out "$T/release" --no-passphrase >"$T/keys.log" 2>&1 &&
-		"$bin/hotfixctl" trust init --key "$T/release.pub" --out "$T/root" >>"$T/keys.log" 2>&1 ||
-		fail "no keys: $(cat "$T/keys.log")"
+	if [ -e "$bundles/root" ]; then
+		cp -p "$bundles"/release.* "$bundles/root" "$T/"
+		return
+	fi
+	{
+		"$bin/hotfixctl" key new --out "$T/release" --no-passphrase &&
+			"$bin/hotfixctl" trust init --key "$T/release.pub" --out "$T/root"
+	} >"$T/keys.log" 2>&1 || fail "no keys: $(cat "$T/keys.log")"
 }
 
 # trusting [FLAG...]: this instance, started, and trusting the key
@@ -249,7 +261,16 @@ says_not() {
 	! grep -qiE -- "$1" "$err" "$out" || fail "unwanted /$1/ in: $(cat "$err" "$out")"
 }
 
-# json FILTER VALUE: stdout of the last command, through jq -c -r
+# field VALUES PATH...: of the JSON document on the last command's stdout (see act field)
+field() {
+	local want=$1 got
+	shift
+
+	got=$("$act" field "$out" "$@" 2>&1) || fail "no JSON: $got -- $(head -c 600 "$out")"
+	[ "$got" = "$want" ] || fail "$* is '$got' instead of '$want'"
+}
+
+# json FILTER VALUE: the same through jq, whose start takes a second in an emulated guest
 json() {
 	local got
 
@@ -262,10 +283,18 @@ same() {
 	[ "$1" = "$2" ] || fail "${3:-got} $2 instead of $1"
 }
 
-# hotfix_is NAME FILTER VALUE: one hot-fix of status -j
+# hotfix_is NAME STATE LIVE COMMITTED [TRIAL]: as status -j has it; serials, "-" for none
 hotfix_is() {
+	local h=".hotfixes[name=$1]"
+
 	expect 0 hotfixctl status -j
-	json ".hotfixes[] | select(.name == \"$1\") | $2" "$3"
+	field "$2 $3 $4 ${5:--}" "$h.state" "$h.live_serial" "$h.committed_serial" "$h.trial_serial"
+}
+
+# idle [NAME]: no change of it, or of any, is under way
+idle() {
+	hotfixctl status -j >"$T/status" &&
+		! "$act" field "$T/status" ".hotfixes[${1:+name=$1}].change" | grep -q '[0-9]'
 }
 
 # eventually COMMAND...: until it succeeds; for what no event announces
@@ -276,12 +305,6 @@ eventually() {
 		[ "$SECONDS" -lt "$end" ] || fail "not within $LIMIT s: $* -- $(tail -n 3 "$T/eventually")"
 		sleep 0.05
 	done
-}
-
-# calls NAME [TYPE]: of all its hooks (of one type), summed
-calls() {
-	hotfixctl status -j | jq "[.hotfixes[] | select(.name == \"$1\") | .hooks[] |
-		select(\"${2:-}\" == \"\" or .type == \"${2:-}\") | .calls // 0] | add // 0"
 }
 
 # serves: the daemon still answers
@@ -303,32 +326,19 @@ kernel_at_least() { # kernel_at_least 6 4
 	[ "$a" -gt "$1" ] || { [ "$a" = "$1" ] && [ "$b" -ge "$2" ]; }
 }
 
-# census: what the kernel holds, one line per program, map and link, without kernel-made ids
+# The names of congestion controls are the kernel's, not ours.
+one_cc_run_at_a_time() {
+	exec {cc_lock}>/tmp/hotfixd-test-cc.lock
+	flock -w 900 "$cc_lock"
+}
+
+# census: what the kernel holds, a line for each program, map and link
 census() {
-	"$act" census | jq -r 'to_entries[] | .key as $kind | .value[] | "\($kind) \(.id) \(.name)"' | sort
+	"$act" census
 }
 
-# --- whole lives ---------------------------------------------------------------------------
-
-needs_trampolines() {
-	trampolines || skip "this kernel refuses trampolines ($(head -n 1 "$T/trampolines"))"
-}
-
-sums() { # sums MAP: of each map of that name, oldest first
-	"$act" map "$1" | jq -c 'map(add // 0)'
-}
-
-# ran MAP WHICH SERIAL DEED: the deed moved the counters of version WHICH (0 or 1) alone
-ran() {
-	local before after
-
-	before=$(sums "$1")
-	"$4" "$3"
-	after=$(sums "$1")
-	jq -n -e --argjson b "$before" --argjson a "$after" --argjson w "$2" \
-		'($b | length) == ($a | length) and $a[$w] > $b[$w] and
-		 all(range($a | length); . == $w or $a[.] == $b[.])' >/dev/null ||
-		fail "serial $3 should have run alone: $1 of each version went from $before to $after"
+same_census() {
+	diff "$1" <(census)
 }
 
 # nothing_left NAME MAP [CENSUS-BEFORE]: of a removed hot-fix, neither pins nor its maps; in a
@@ -336,55 +346,73 @@ ran() {
 nothing_left() {
 	[ ! -e "$bpffs/$1" ] || fail "pins are left: $(find "$bpffs/$1")"
 	eventually no_map "$2"
-	if [ -n "${3:-}" ] && trampolines; then
+	if [ -n "${3:-}" ] && [ "${WHERE:-}" = guest ]; then
 		eventually same_census "$3"
 	fi
 }
 
 no_map() {
-	[ "$(sums "$1")" = "[]" ]
+	[ "$("$act" maps "$1")" = "$1 -" ]
 }
 
-same_census() {
-	diff "$1" <(census)
+# sums VALUES: "1,2|0" of act maps -> "3 0"
+sums() {
+	local map value sum all=''
+
+	IFS='|' read -r -a maps <<<"$1"
+	for map in "${maps[@]}"; do
+		sum=0
+		for value in ${map//,/ }; do sum=$((sum + value)); done
+		all+="${all:+ }$sum"
+	done
+	echo "$all"
 }
 
-# cycle OBJECT MAP PROOF DEED [FIELDS]: the whole life.  DEED SERIAL does something that the
-# object sees and asserts its effect; PROOF holds for the values of the newest MAP after it.
-cycle() {
-	local object=$1 map=$2 proof=$3 deed=$4 fields=${5:-} name v2
+# alone BEFORE AFTER WHICH: of several versions' maps only that one's (0, 1) counted on
+alone() {
+	local before after i
 
-	name=fgn-${object//_/-}
-	v2=$foreign/${object}_v2.bpf.o
-	[ -e "$v2" ] || v2=$foreign/$object.bpf.o
-	census >"$T/before"
-	stored "$name" 1 "$object" "$fields"
-	stored "$name" 2 "$v2" "$fields"
+	read -r -a before <<<"$(sums "$1")"
+	read -r -a after <<<"$(sums "$2")"
+	[ ${#before[@]} = ${#after[@]} ] || return 1
+	for i in "${!after[@]}"; do
+		if [ "$i" = "$3" ]; then
+			[ "${after[$i]}" -gt "${before[$i]}" ] || return 1
+		else
+			[ "${after[$i]}" = "${before[$i]}" ] || return 1
+		fi
+	done
+}
 
-	expect 0 hotfixctl apply "$name@1" --commit
-	hotfix_is "$name" '[.state, .live_serial, .committed_serial, .trial_serial] | @csv' '"live",1,1,'
-	ran "$map" 0 1 "$deed"
-	"$act" map "$map" | jq -e ".[-1] | $proof" >/dev/null ||
-		fail "not $proof: $("$act" map "$map")"
-	[ "$(calls "$name")" -gt 0 ] || hotfix_is "$name" '[.hooks[].kind] | unique | .[]' overlap
+# ran MAP WHICH DEED...: by that deed the version WHICH alone is called
+ran() {
+	local map=$1 which=$2 before after
+	shift 2
 
-	expect 0 hotfixctl apply "$name" --trial 60s
-	hotfix_is "$name" '[.state, .live_serial, .committed_serial, .trial_serial] | @csv' '"trial",2,1,2'
-	ran "$map" 1 2 "$deed"
-	"$act" map "$map" | jq -e ".[-1] | $proof" >/dev/null ||
-		fail "not $proof: $("$act" map "$map")"
-	expect 0 hotfixctl commit "$name"
-	ran "$map" 1 2 "$deed"
+	before=$("$act" maps "$map")
+	"$@"
+	after=$("$act" maps "$map")
+	alone "${before#* }" "${after#* }" "$which" ||
+		fail "by $*, version $which should have run alone: $before became $after"
+}
 
-	expect 0 hotfixctl rollback "$name"
-	hotfix_is "$name" '[.state, .live_serial, .committed_serial] | @csv' '"live",1,1'
-	ran "$map" 0 1 "$deed"
+# hold CC: a connection that stays open; send KIB moves data over it
+hold() {
+	coproc HOLD { exec "$act" hold "$1"; }
+	read -r -t "$LIMIT" -u "${HOLD[0]}" answer || fail "no connection over $1"
+	same ready "$answer" "a connection over $1"
+}
 
-	expect 0 hotfixctl disable "$name"
-	"$deed" off
-	expect 0 hotfixctl remove "$name"
-	nothing_left "$name" "$map" "$T/before"
-	expect 3 hotfixctl show "$name"
+send() {
+	echo "$1" >&"${HOLD[1]}"
+	read -r -t "$LIMIT" -u "${HOLD[0]}" answer || fail "the connection broke"
+}
+
+let_go() {
+	local pid=$HOLD_PID
+
+	eval "exec ${HOLD[1]}>&-"
+	wait "$pid"
 }
 
 # --- running -------------------------------------------------------------------------------
@@ -394,54 +422,75 @@ on_error() {
 	[ -s "$T/why" ] || printf 'line %s: %s' "$1" "$2" >"$T/why"
 }
 
+sentences=() commands=()
+# add_test SENTENCE COMMAND...: words are kept apart by spaces alone
+add_test() {
+	sentences+=("$1")
+	shift
+	commands+=("$*")
+}
+
+run_setup() {
+	: >"$T/why"
+	set -eE
+	trap 'on_error "$LINENO" "$BASH_COMMAND"' ERR
+	trap 'rc=$?; [ $rc = 0 ] || echo "not ok - set up ${0##*/}: $(tr "\n" " " <"$T/why")"; end_all; exit $rc' EXIT
+	setup
+	set +eE
+	trap - ERR
+	trap end_all EXIT
+}
+
+run_test() { # run_test SENTENCE COMMAND
+	local rc d
+
+	: >"$T/why"
+	for d in "$T"/*/log; do
+		[ -e "$d" ] && wc -l <"$d" >"${d%log}log-lines"
+	done
+	(
+		trap - EXIT
+		trap 'on_error "$LINENO" "$BASH_COMMAND"' ERR
+		set -eE
+		in_test=1
+		# shellcheck disable=SC2086	# words
+		$2
+	) </dev/null >"$T/output" 2>&1
+	rc=$?
+	case $rc in
+	0) echo "ok - $1" ;;
+	77) echo "skip - $1: $(cat "$T/why")" ;;
+	*)
+		echo "not ok - $1: $(tr '\n' ' ' <"$T/why")"
+		failed=1
+		sed 's/^/#   /' "$T/output" | tail -n 30
+		for d in "$T"/*/log; do
+			[ -s "$d" ] && tail -n "+$(($(cat "${d%log}log-lines" 2>/dev/null || echo 0) + 1))" "$d" |
+				tail -n 20 | sed "s|^|#   $(basename "$(dirname "$d")"): |"
+		done
+		;;
+	esac
+	for d in "$T"/*/of-test; do
+		[ -e "$d" ] || continue
+		d=$(basename "$(dirname "$d")")
+		scrub "$d"
+		rm -rf "${T:?}/$d"
+	done
+}
+
 run_tests() {
-	local pattern=${1:-} t name rc failed=0 d
+	local pattern=${1:-} t sentence i failed=0
 
 	if declare -F setup >/dev/null; then
-		: >"$T/why"
-		set -eE
-		trap 'on_error "$LINENO" "$BASH_COMMAND"' ERR
-		trap 'rc=$?; [ $rc = 0 ] || echo "not ok - set up ${0##*/}: $(cat "$T/why")"; end_all; exit $rc' EXIT
-		setup
-		set +eE
-		trap - ERR
-		trap end_all EXIT
+		run_setup
 	fi
-	for t in $(sed -n 's/^\(test_[A-Za-z0-9_]*\)().*/\1/p' "$0"); do
-		name=${t#test_}
-		name=${name//_/ }
-		[[ $name =~ $pattern ]] || continue
-		: >"$T/why"
-		for d in "$T"/*/log; do
-			[ -e "$d" ] && wc -l <"$d" >"${d%log}log-lines"
-		done
-		(
-			trap - EXIT
-			trap 'on_error "$LINENO" "$BASH_COMMAND"' ERR
-			set -eE
-			in_test=1
-			"$t"
-		) </dev/null >"$T/output" 2>&1
-		rc=$?
-		case $rc in
-		0) echo "ok - $name" ;;
-		77) echo "skip - $name: $(cat "$T/why")" ;;
-		*)
-			echo "not ok - $name: $(tr '\n' ' ' <"$T/why")"
-			failed=1
-			sed 's/^/#   /' "$T/output" | tail -n 30
-			for d in "$T"/*/log; do
-				[ -s "$d" ] && tail -n "+$(($(cat "${d%log}log-lines" 2>/dev/null || echo 0) + 1))" "$d" |
-					tail -n 20 | sed "s|^|#   $(basename "$(dirname "$d")"): |"
-			done
-			;;
-		esac
-		for d in "$T"/*/of-test; do
-			[ -e "$d" ] || continue
-			d=$(basename "$(dirname "$d")")
-			scrub "$d"
-			rm -rf "${T:?}/$d"
-		done
+	while read -r t; do
+		sentence=${t#test_}
+		sentence=${sentence//_/ }
+		[[ $sentence =~ $pattern ]] && run_test "$sentence" "$t"
+	done < <(sed -n 's/^\(test_[A-Za-z0-9_]*\)().*/\1/p' "$0")
+	for i in "${!sentences[@]}"; do
+		[[ ${sentences[$i]} =~ $pattern ]] && run_test "${sentences[$i]}" "${commands[$i]}"
 	done
-	exit $failed
+	exit "$failed"
 }

@@ -2,72 +2,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # where: native guest
 #
-# Congestion controls: whole lives of objects with and without links, live sockets that
-# follow every switch, and a registration that outlives the daemon.
+# Congestion controls: live sockets that follow every switch, names that clash, versions with
+# other members, and a registration that outlives the daemon.
 
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 setup() {
-	# The names of congestion controls are the kernel's: one run at a time.
-	exec {cc_lock}>/tmp/hotfixd-test-cc.lock
-	flock -w 600 "$cc_lock"
+	one_cc_run_at_a_time
 	use shared
 	trusting
 }
 
-# --- congestion controls -----------------------------------------------------------------------
-
-does_cc() { # does_cc NAME SERIAL
-	if [ "$2" = off ]; then
-		same ENOENT "$("$act" "tcp=$1" || :)" "tcp=$1 when disabled"
-	else
-		"$act" "tcp=$1"
-	fi
-}
-does_reno() { does_cc fgn_reno "$1"; }
-does_reno_link() { does_cc fgn_reno_link "$1"; }
-does_control() { does_cc fgn_control "$1"; }
-does_min_tso() { does_cc fgn_min_tso "$1"; }
-
-test_a_congestion_control_without_a_link_switches() {
-	cycle cc_reno reno_acks '.[0] > 0 and .[1] > 0' does_reno
-}
-
-test_a_congestion_control_with_a_link_switches() {
-	cycle cc_reno_link reno_acks '.[0] > 0 and .[1] > 0' does_reno_link
-}
-
-test_a_congestion_control_with_cong_control_switches() {
-	cycle cc_control control_calls '.[0] > 0 and .[1] > 0' does_control
-}
-
-test_a_congestion_control_with_min_tso_segs_and_events_switches() {
-	cycle cc_min_tso min_tso_calls 'all(. > 0)' does_min_tso
-}
-
 # --- live sockets --------------------------------------------------------------------------------
-
-# hold CC: a connection that stays open; send KIB moves data over it
-hold() {
-	coproc HOLD { exec "$act" hold "$1"; }
-	read -r -t "$LIMIT" -u "${HOLD[0]}" answer || fail "no connection over $1"
-	same ready "$answer" "hold $1"
-}
-
-send() {
-	echo "$1" >&"${HOLD[1]}"
-	read -r -t "$LIMIT" -u "${HOLD[0]}" answer || fail "the connection broke"
-}
-
-let_go() {
-	local pid=$HOLD_PID
-
-	eval "exec ${HOLD[1]}>&-"
-	wait "$pid"
-}
-
-does_send() { send 64; }
 
 test_a_live_socket_follows_every_switch() {
 	stored live-cc 1 cc_reno
@@ -76,19 +23,19 @@ test_a_live_socket_follows_every_switch() {
 	hold fgn_reno
 	send 64
 	expect 0 hotfixctl apply live-cc@2 --trial 60s
-	ran reno_acks 1 2 does_send
+	ran reno_acks 1 send 64
 	expect 0 hotfixctl commit live-cc
-	ran reno_acks 1 2 does_send
+	ran reno_acks 1 send 64
 	expect 0 hotfixctl rollback live-cc
-	ran reno_acks 0 1 does_send
-	same fgn_reno "$(jq -r .cc <<<"$answer")" "the socket's congestion control"
+	ran reno_acks 0 send 64
+	[[ $answer = *'"cc":"fgn_reno"'* ]] || fail "the socket uses another: $answer"
 	let_go
 	expect 0 hotfixctl disable live-cc
 	expect 0 hotfixctl remove live-cc
 }
 
 test_a_live_socket_survives_disable_and_remove() {
-	census >"$T/before"
+	census >"$T/census"
 	stored gone-cc 1 cc_control
 	expect 0 hotfixctl apply gone-cc --commit
 	hold fgn_control
@@ -99,7 +46,7 @@ test_a_live_socket_survives_disable_and_remove() {
 	expect 0 hotfixctl remove gone-cc
 	send 256
 	let_go
-	nothing_left gone-cc control_calls "$T/before"
+	nothing_left gone-cc control_calls "$T/census"
 }
 
 test_new_sockets_cannot_use_what_was_rolled_back_before_its_first_commit() {
@@ -107,7 +54,7 @@ test_new_sockets_cannot_use_what_was_rolled_back_before_its_first_commit() {
 	expect 0 hotfixctl apply short-cc --trial 60s
 	same ok "$("$act" tcp=fgn_reno)"
 	expect 0 hotfixctl rollback short-cc
-	hotfix_is short-cc .live_serial null
+	hotfix_is short-cc stored - -
 	same ENOENT "$("$act" tcp=fgn_reno || :)" "tcp=fgn_reno"
 	expect 0 hotfixctl remove short-cc
 	nothing_left short-cc reno_acks
@@ -120,7 +67,7 @@ test_a_name_that_the_kernel_has_already_is_refused() {
 	stored clash 1 "$bad/cc_clash.bpf.o"
 	expect 9 hotfixctl apply clash --commit
 	says cubic
-	hotfix_is clash .live_serial null
+	hotfix_is clash failed - -
 	same "$before" "$(cat /proc/sys/net/ipv4/tcp_available_congestion_control)"
 	expect 0 hotfixctl remove clash
 	serves
@@ -133,8 +80,8 @@ test_a_name_of_another_hot_fix_is_refused_and_that_one_runs_on() {
 	expect 9 hotfixctl apply second --commit
 	says fgn_reno
 	"$act" tcp=fgn_reno
-	hotfix_is first .live_serial 1
-	hotfix_is second .live_serial null
+	hotfix_is first live 1 1
+	hotfix_is second failed - -
 	expect 0 hotfixctl disable first
 	expect 0 hotfixctl remove first
 	expect 0 hotfixctl apply second --commit
@@ -143,13 +90,14 @@ test_a_name_of_another_hot_fix_is_refused_and_that_one_runs_on() {
 	expect 0 hotfixctl remove second
 }
 
-test_ops_that_the_kernel_cannot_register_leave_nothing() {
+# The kernel itself would not register these; behind a dispatcher Reno fills the gaps.
+test_members_that_a_version_lacks_are_those_of_reno() {
 	stored incomplete 1 "$bad/cc_incomplete.bpf.o"
-	expect 6 hotfixctl apply incomplete --commit
-	hotfix_is incomplete .live_serial null
+	expect 0 hotfixctl apply incomplete --commit
+	"$act" tcp=fgn_incomplete
+	expect 0 hotfixctl disable incomplete
 	expect 0 hotfixctl remove incomplete
-	nothing_left incomplete reno_acks
-	serves
+	same ENOENT "$("$act" tcp=fgn_incomplete || :)" "tcp=fgn_incomplete"
 }
 
 test_versions_with_other_members_replace_each_other() {
@@ -159,9 +107,9 @@ test_versions_with_other_members_replace_each_other() {
 	expect 0 hotfixctl apply members@1 --commit
 	"$act" tcp=fgn_reno_link
 	expect 0 hotfixctl apply members@2 --commit
-	ran control_calls 0 2 does_reno_link
+	ran control_calls 0 "$act" tcp=fgn_reno_link
 	expect 0 hotfixctl rollback members
-	ran reno_acks 0 1 does_reno_link
+	ran reno_link_acks 0 "$act" tcp=fgn_reno_link
 	expect 0 hotfixctl disable members
 	expect 0 hotfixctl remove members
 }
@@ -179,11 +127,12 @@ test_a_congestion_control_outlives_the_daemon_and_is_adopted() {
 	send 64
 	"$act" tcp=fgn_reno
 	hotfixd || fail "no restart: $(cat "$err")"
-	hotfix_is outlive '[.state, .live_serial, .adopted] | @csv' '"live",1,true'
+	hotfix_is outlive live 1 1
+	field true '.hotfixes[name=outlive].adopted'
 	expect 0 hotfixctl apply outlive@2 --commit
-	ran reno_acks 1 2 does_send
+	ran reno_acks 1 send 64
 	expect 0 hotfixctl rollback outlive
-	ran reno_acks 0 1 does_send
+	ran reno_acks 0 send 64
 	let_go
 	expect 0 hotfixctl disable outlive
 	same ENOENT "$("$act" tcp=fgn_reno || :)" "tcp=fgn_reno"

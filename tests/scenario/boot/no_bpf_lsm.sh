@@ -18,9 +18,8 @@ leak='{"accept":{"preemption_leak":true}}'
 
 test_the_doctor_says_that_bpf_is_missing_from_the_list() {
 	hotfixctl doctor -j >"$out" 2>"$err" || :
-	json '(.host // .).can.lsm' false
-	json '(.host // .).checks[] | select(.name == "lsm") | .status == "ok"' false
-	json '(.host // .).checks[] | select(.name == "lsm") | .value | test("bpf")' false
+	field 'false warn' .host.can.lsm '.host.checks[name=lsm].status'
+	[[ $("$act" field "$out" '.host.checks[name=lsm].value') != *bpf* ]] || fail "it lists bpf"
 }
 
 # Where a task can be preempted in it, fmod_ret lets calls through: only with the signer's word.
@@ -40,8 +39,8 @@ test_a_deny_hook_is_attached_as_fmod_ret_or_refused_without_consent() {
 
 denies() {
 	expect 0 hotfixctl apply "$1" --dry-run -j
-	json '.hooks[0] | [.type, .target, .attach_as, .attach_target] | @csv' \
-		'"lsm","task_setnice","fmod_ret","security_task_setnice"'
+	field 'lsm task_setnice fmod_ret security_task_setnice' '.hooks[0].type' '.hooks[0].target' \
+		'.hooks[0].attach_as' '.hooks[0].attach_target'
 	expect 0 hotfixctl apply "$1" --commit
 	same EPERM "$("$act" --uid 65534 nice=10 || :)"
 	same ok "$("$act" --uid 65534 nice=3 || :)"

@@ -40,28 +40,29 @@ test_first_boot_applies_and_leaves_one_of_each_kind() {
 test_again_what_was_committed_is_applied_at_start() {
 	eventually live denies 1
 	nobody_gets_sid EACCES
-	hotfix_is off '[.state, .live_serial] | @csv' '"disabled",'
+	hotfix_is off disabled - 1
 }
 
 live() {
-	hotfixctl status -j | jq -e ".hotfixes[] | select(.name == \"$1\") | .live_serial == $2"
+	hotfixctl status -j >"$T/status" &&
+		[ "$("$act" field "$T/status" ".hotfixes[name=$1].live_serial")" = "$2" ]
 }
 
 # A trial that a reboot ended is not started by itself, nor is its version, without a word.
 test_again_what_was_only_on_trial_is_not() {
-	hotfix_is tried '[.state, .live_serial, .committed_serial] | @csv' '"quarantined",,'
+	hotfix_is tried quarantined - -
 	expect 4 hotfixctl apply tried
 	says quarantine
 }
 
 test_kill_switch_keeps_everything_off_and_says_so() {
 	nobody_gets_sid ok
-	hotfix_is denies '[.live_serial, .committed_serial] | @csv' ',1'
-	hotfix_is denies '.reason | test("kill switch")' true
+	hotfix_is denies failed - 1
+	[[ $("$act" field "$out" '.hotfixes[name=denies].reason') = *'kill switch'* ]] || fail "no reason: $(cat "$out")"
 	expect 4 hotfixctl apply denies@2
 	says 'hotfix=no-apply'
 	expect 0 hotfixctl status -j
-	json .daemon.kill_switch no-apply
+	field no-apply .daemon.kill_switch
 }
 
 test_dies_in_the_middle_of_a_trial() {
@@ -77,11 +78,11 @@ test_after_it_died_the_old_version_runs_and_the_new_one_is_quarantined() {
 	eventually live denies 1
 	nobody_gets_sid EACCES
 	expect 0 hotfixctl list -j
-	json '.versions[] | select(.name == "denies" and .serial == 2) | .state' quarantined
+	field '1 stored 2 quarantined' '.versions[0].serial' '.versions[0].state' '.versions[1].serial' '.versions[1].state'
 	expect 4 hotfixctl apply denies@2
 	says quarantine
 	expect 0 hotfixctl history denies -j
-	json '[.changes[] | select(.verb == "apply" and .serial == 2)][0] | [.outcome, .code] | @csv' '"failed","CRASHED"'
+	field '2 failed CRASHED' '.changes[verb=apply].serial' '.changes[verb=apply].outcome' '.changes[verb=apply].code'
 }
 
 test_after_it_died_the_audit_chain_holds() {
