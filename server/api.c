@@ -301,7 +301,7 @@ struct api *api_free(struct api *a)
 		evhttp_free(a->http); /* with its listener */
 	else if (a->listener)
 		evconnlistener_free(a->listener);
-	if (a->c.config)
+	if (a->listener) /* else the socket, if there is one, is somebody else's */
 		unlink(a->c.config->socket);
 	free(a);
 	return NULL;
