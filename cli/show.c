@@ -188,7 +188,7 @@ int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fai
 
 /* --- list and show -------------------------------------------------------------------- */
 
-static void print_versions(const struct cli *c, const json_t *versions, bool named)
+static void print_versions(const struct cli *c, const json_t *versions)
 {
 	static const struct text_column columns[] = {{"HOT-FIX", 0},
 						     {"SERIAL", TEXT_RIGHT},
@@ -211,7 +211,6 @@ static void print_versions(const struct cli *c, const json_t *versions, bool nam
 		text_user(json_object_get(v, "imported_uid")),
 		text_short(json_string_value(json_object_get(v, "digest"))),
 		text_of(v, "reason")[0] ? text_of(v, "reason") : text_of(v, "title"));
-	(void)named;
 	text_table_print(t);
 }
 
@@ -228,7 +227,7 @@ int show_run_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 		return cli_print_json(doc, reterr_fail);
 	if (json_array_size(json_object_get(doc, "versions")) == 0)
 		cli_note(c, "nothing is stored; hotfixctl import FILE");
-	print_versions(c, json_object_get(doc, "versions"), true);
+	print_versions(c, json_object_get(doc, "versions"));
 	return 0;
 }
 
@@ -296,13 +295,13 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	print_counters(json_object_get(doc, "counters"));
 	print_live_hooks(c, json_object_get(doc, "hooks"));
 	putchar('\n');
-	print_versions(c, json_object_get(doc, "versions"), false);
+	print_versions(c, json_object_get(doc, "versions"));
 	return 0;
 }
 
 /* --- history -------------------------------------------------------------------------- */
 
-static void print_change(const struct cli *c, const json_t *change)
+static void print_change(const json_t *change)
 {
 	const json_t *evidence = json_object_get(change, "evidence");
 	const char *log = json_string_value(json_object_get(change, "log"));
@@ -333,7 +332,6 @@ static void print_change(const struct cli *c, const json_t *change)
 			printf("\n%s%s", copy, copy[strlen(copy) - 1] == '\n' ? "" : "\n");
 		}
 	}
-	(void)c;
 }
 
 static int show_change(struct cli *c, const char *value, struct fail *f)
@@ -348,7 +346,7 @@ static int show_change(struct cli *c, const char *value, struct fail *f)
 		return r;
 	if (c->json)
 		return cli_print_json(doc, f);
-	print_change(c, doc);
+	print_change(doc);
 	return 0;
 }
 
