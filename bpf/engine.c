@@ -31,6 +31,15 @@ static int internal(const char *what, int err, struct fail *reterr_fail)
 	return fail_set(reterr_fail, FAIL_INTERNAL, "%s: %s", what, strerror(-err));
 }
 
+static int gate_failed(const char *name, int err, struct fail *reterr_fail)
+{
+	if (err != -EUCLEAN)
+		return internal("gate", err, reterr_fail);
+	fail_set(reterr_fail, FAIL_CONFLICT,
+		 "what is pinned as the gate of %s is none of this version of hotfixd", name);
+	return fail_hint(reterr_fail, "remove the hot-fix and apply it again");
+}
+
 static int check_root(const struct engine *e, struct fail *reterr_fail)
 {
 	int r = pin_check_root(e->bpffs);
@@ -256,7 +265,8 @@ static int pin_version(const struct engine *e, const char *name, uint32_t index,
 }
 
 static int enter_hooks(const struct engine *e, const char *name, struct gate *g,
-		       const struct load *l, uint32_t index, struct fail *reterr_fail)
+		       const struct load *l, const struct gate_version *facts, uint32_t index,
+		       struct fail *reterr_fail)
 {
 	char path[PATH_MAX];
 	int r;
@@ -277,7 +287,7 @@ static int enter_hooks(const struct engine *e, const char *name, struct gate *g,
 			r = overlap_enter(e->bpffs, name, &l->hooks[i], index, reterr_fail);
 			break;
 		case TARGET_STRUCT_OPS:
-			r = tcp_cc_enter(e->bpffs, name, g, l, index, reterr_fail);
+			r = tcp_cc_enter(e->bpffs, name, g, l, facts, index, reterr_fail);
 			break;
 		}
 	return r;
@@ -325,7 +335,7 @@ static int stage(struct engine *e, const struct engine_version *v, struct gate *
 	r = clear_index(e, v->name, g, index);
 	if (r < 0)
 		return internal("what held the index before cannot be removed", r, reterr_fail);
-	r = enter_hooks(e, v->name, g, l, index, reterr_fail);
+	r = enter_hooks(e, v->name, g, l, &facts, index, reterr_fail);
 	if (r < 0)
 		return r;
 	gate_set_version(g, index, &facts);
@@ -367,7 +377,7 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
 		return r;
 	r = gate_make(e->bpffs, v->name, &g);
 	if (r < 0)
-		return internal("gate", r, reterr_fail);
+		return gate_failed(v->name, r, reterr_fail);
 	if (runs(g, index))
 		return fail_set(reterr_fail, FAIL_CONFLICT, "index %u of %s is live", index,
 				v->name);
@@ -382,23 +392,15 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
 }
 
 /* What would only come out when attaching, as far as it can be known before. */
-static void foresee(const struct load *l, json_t *hooks)
+static int foresee(const struct load *l, struct fail *reterr_fail)
 {
-	char why[256];
-
 	for (size_t i = 0; i < l->n_hooks; i++) {
 		const struct target *t = &l->hooks[i].target;
-		json_t *h = json_array_get(hooks, i);
 
-		if (t->kind == TARGET_STRUCT_OPS || target_traceable(t->func) != 0)
-			continue;
-		snprintf(why, sizeof(why),
-			 "%s verified and loaded, but the kernel marks it "
-			 "notrace",
-			 t->func);
-		json_object_set_new(h, "ok", json_false());
-		json_object_set_new(h, "why", json_string(why));
+		if (t->kind != TARGET_STRUCT_OPS && target_traceable(t->func) == 0)
+			return target_not_traceable(t, reterr_fail);
 	}
+	return 0;
 }
 
 int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_report,
@@ -412,14 +414,12 @@ int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_
 	if (r == 0)
 		r = describe(l, v, &facts, reterr_fail);
 	if (r == 0 && facts.flags & GATE_CC)
-		r = tcp_cc_try(l, &facts, reterr_fail);
+		r = tcp_cc_try(e->bpffs, v->name, &facts, reterr_fail);
 	if (r == 0)
-		r = report_of(l, (facts.flags & (GATE_OVERLAP | GATE_CC)) != 0, ret_report,
-			      reterr_fail);
-	if (r < 0)
-		return r;
-	foresee(l, json_object_get(*ret_report, "hooks"));
-	return 0;
+		r = foresee(l, reterr_fail);
+	return r < 0 ? r
+		     : report_of(l, (facts.flags & (GATE_OVERLAP | GATE_CC)) != 0, ret_report,
+				 reterr_fail);
 }
 
 int engine_settle(struct engine *e, const char *name, uint32_t index, struct fail *reterr_fail)
@@ -439,7 +439,7 @@ int engine_settle(struct engine *e, const char *name, uint32_t index, struct fai
 	if (r == -ENOENT && index == 0)
 		return 0;
 	if (r < 0)
-		return internal("gate", r, reterr_fail);
+		return gate_failed(name, r, reterr_fail);
 	if (index >= GATE_VERSIONS || (index && !gate_version(g, index).serial))
 		return fail_set(reterr_fail, FAIL_NOT_FOUND, "%s has no version at index %u",
 				name, index);
@@ -501,7 +501,6 @@ int engine_remove(struct engine *e, const char *name, struct fail *reterr_fail)
 
 int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fail)
 {
-	AUTO(vmlinux_freep) struct vmlinux *v = NULL;
 	AUTO_NAMES char **names = NULL;
 	AUTO_JSON json_t *list = json_array();
 	json_t *hotfix;
@@ -510,15 +509,11 @@ int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fai
 	r = check_root(e, reterr_fail);
 	if (r < 0)
 		return r;
-	r = vmlinux_open(&v);
-	if (r == -ENOENT) /* then there is nothing of ours either */
-		r = 0;
-	else if (r == 0)
-		r = pin_names(e->bpffs, &names);
-	for (char **n = names; r == 0 && n && *n; n++) {
+	r = pin_names(e->bpffs, &names);
+	for (char **n = names; r == 0 && *n; n++) {
 		if (!hook_name_valid(*n))
 			continue; /* not ours */
-		r = survey_hotfix(e->bpffs, *n, v, &hotfix);
+		r = survey_hotfix(e->bpffs, *n, &hotfix);
 		if (r == 0 && json_array_append_new(list, hotfix) < 0)
 			r = -ENOMEM;
 	}

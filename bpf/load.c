@@ -79,8 +79,17 @@ static void tidy_core(char *text)
 static const char *verdict(char *log)
 {
 	static const char *const noise[] = {
-		"processed ",	  "verification time ",	 "stack depth ",      "-- END ",
-		"mark_precise: ", "max_states_per_insn", "verifier log ended"};
+		"processed ",	   "verification time ",
+		"stack depth ",	   "cur state:",
+		"old state:",	   "from ",
+		"caller:",	   "callee:",
+		"last_idx ",	   "regs=",
+		"parent ",	   "mark_precise: ",
+		"frame",	   "func#",
+		"Live regs ",	   "arg#0 refer",
+		"returning from ", "to caller",
+		"-- END ",
+	};
 	const char *best = NULL;
 	bool skip;
 
@@ -145,6 +154,24 @@ static int explain_kernel(const struct failure *f, struct fail *reterr_fail)
 	return 0;
 }
 
+/* The verifier's sentences about the target rather than the program. */
+static bool about_target(const char *line)
+{
+	static const char *const sentences[] = {
+		" is not modifiable",
+		" is not sleepable",
+		" disabled hook",
+		"tracing programs to function",
+		"with variable args is unsupported",
+		"is not supported",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sentences); i++)
+		if (strstr(line, sentences[i]))
+			return true;
+	return false;
+}
+
 static int explain_refusal(const struct failure *f, struct fail *reterr_fail)
 {
 	if (!may_load_bpf()) {
@@ -191,8 +218,19 @@ static int explain(struct failure *f, struct fail *reterr_fail)
 			"%s: the verifier gave up: the program is too large or never ends "
 			"(%s)",
 			f->program, text);
+	/* Before Linux 6.4 a log that does not fit loses its end, which says why. */
+	if (f->err == ENOSPC)
+		return fail_set(
+			reterr_fail, FAIL_LOAD,
+			"%s: the verifier gave up: the program is too large or never ends "
+			"(its log alone is more than %u MiB)",
+			f->program, KERNEL_LOG_BYTES >> 20);
 	/* The first program that failed is the last that was tried. */
 	line = f->log[0] ? verdict(f->log) : NULL;
+	if (line && about_target(line))
+		return fail_set(reterr_fail, FAIL_INCOMPATIBLE,
+				"%s: this kernel does not allow it on this target: %s",
+				f->program, line);
 	if (line)
 		return fail_set(reterr_fail, FAIL_LOAD, "%s: the verifier refuses it: %s",
 				f->program[0] ? f->program : "object", line);
@@ -387,16 +425,16 @@ int load_version(const struct engine *e, const struct engine_version *v, struct 
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	if (e->log)
 		e->log[0] = 0;
-	r = vmlinux_open(&l->vmlinux);
-	if (r == -ENOENT) {
+	if (access("/sys/kernel/btf/vmlinux", F_OK) < 0) {
 		fail_set(reterr_fail, FAIL_INCOMPATIBLE,
 			 "this kernel has no BTF (/sys/kernel/btf/vmlinux)");
 		return fail_hint(reterr_fail, "it needs CONFIG_DEBUG_INFO_BTF=y");
 	}
-	if (r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL,
-				"the kernel's BTF cannot be read: %s", strerror(-r));
-	target_host(l->vmlinux, &l->host);
+	for (size_t i = 0; i < v->n_hooks; i++)
+		if (v->hooks[i].type == HOOK_FMOD_RET || v->hooks[i].type == HOOK_LSM) {
+			target_host(&l->host);
+			break;
+		}
 
 	words_begin(&words, text, ENGINE_LOG_BYTES / 4);
 	r = open_object(l, v, log, text, reterr_fail);
@@ -432,7 +470,6 @@ struct load *load_free(struct load *l)
 	if (!l)
 		return NULL;
 	bpf_object__close(l->obj);
-	vmlinux_free(l->vmlinux);
 	free(l);
 	return NULL;
 }

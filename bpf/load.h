@@ -16,7 +16,7 @@
 #include "bpf/engine.h"
 #include "bpf/ops.h"
 #include "bpf/target.h"
-#include "bpf/vmlinux.h"
+#include "lib/cleanup.h"
 
 #define LOAD_SLOT_BYTES (HOOK_TARGET_BYTES + 32)
 
@@ -34,7 +34,6 @@ struct load_hook {
 
 struct load {
 	struct bpf_object *obj;
-	struct vmlinux *vmlinux;
 	struct target_host host;
 	struct load_hook hooks[HOOK_MAX]; /* in the object's order: of two programs on one
 					   * target the second runs first */

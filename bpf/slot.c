@@ -72,11 +72,12 @@ int slot_explain_attach(const struct target *t, int err, struct fail *reterr_fai
 {
 	switch (err) {
 	case EBUSY:
-		fail_set(reterr_fail, FAIL_ATTACH,
-			 "%s cannot be hooked: %s (it verified and loaded)", t->func,
-			 target_traceable(t->func) == 0
-				 ? "the kernel marks it notrace"
-				 : "its entry is notrace or taken by another tool");
+		if (target_traceable(t->func) == 0)
+			return target_not_traceable(t, reterr_fail);
+		fail_set(
+			reterr_fail, FAIL_ATTACH,
+			"%s cannot be hooked: its entry cannot be traced, or another tool has it",
+			t->func);
 		return fail_hint(reterr_fail, "hook a caller or a function it calls");
 	case E2BIG:
 		fail_set(

@@ -20,7 +20,6 @@
 
 struct survey {
 	const char *bpffs, *name;
-	const struct vmlinux *v;
 	struct gate *gate; /* NULL: none */
 	uint32_t gate_id;
 	uint32_t live;
@@ -198,6 +197,7 @@ static bool check_link(struct survey *s, const char *slot, int fd, uint32_t *ret
 	struct bpf_link_info info = {0};
 	uint32_t len = sizeof(info);
 	char target[HOOK_TARGET_BYTES], func[TARGET_FUNC_BYTES];
+	const struct vmlinux *v;
 	enum hook_type type;
 	const char *is;
 
@@ -209,9 +209,10 @@ static bool check_link(struct survey *s, const char *slot, int fd, uint32_t *ret
 	}
 	*ret_program = info.prog_id;
 	function_of(type, target, info.tracing.attach_type, func);
-	is = info.tracing.target_obj_id == VMLINUX_BTF_ID
-		     ? vmlinux_name(s->v, info.tracing.target_btf_id)
-		     : func; /* a module's: its BTF takes CAP_SYS_ADMIN */
+	if (info.tracing.target_obj_id != VMLINUX_BTF_ID)
+		is = func; /* a module's: its BTF takes CAP_SYS_ADMIN */
+	else
+		is = vmlinux_get(&v) < 0 ? NULL : vmlinux_name(v, info.tracing.target_btf_id);
 	if (!is || strcmp(is, func) != 0) {
 		problem(s, "%s: its link is attached to %s", slot, is ? is : "nothing known");
 		return false;
@@ -323,7 +324,7 @@ static int survey_cc(struct survey *s)
 		else
 			check_array(s, TCP_CC_SLOT, fd, indexes);
 	}
-	r = tcp_cc_state(s->bpffs, s->name, s->v, &state);
+	r = tcp_cc_state(s->bpffs, s->name, s->gate, &state);
 	if (r < 0)
 		problem(s,
 			TCP_CC_SLOT ": what is pinned as its registration is something else");
@@ -438,8 +439,7 @@ static int survey_all(struct survey *s)
 	return r;
 }
 
-int survey_hotfix(const char *bpffs, const char *name, const struct vmlinux *v,
-		  json_t **ret_hotfix)
+int survey_hotfix(const char *bpffs, const char *name, json_t **ret_hotfix)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
 	AUTO_FREE struct survey *s = NULL;
@@ -449,7 +449,7 @@ int survey_hotfix(const char *bpffs, const char *name, const struct vmlinux *v,
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	*s = (struct survey){.bpffs = bpffs, .name = name, .v = v, .settled = true};
+	*s = (struct survey){.bpffs = bpffs, .name = name, .settled = true};
 	s->slots = json_array();
 	s->problems = json_array();
 	r = gate_open(bpffs, name, &g);

@@ -11,7 +11,4 @@
 
 #include <jansson.h>
 
-struct vmlinux;
-
-int survey_hotfix(const char *bpffs, const char *name, const struct vmlinux *v,
-		  json_t **ret_hotfix);
+int survey_hotfix(const char *bpffs, const char *name, json_t **ret_hotfix);

@@ -91,11 +91,20 @@ int target_traceable(const char *func)
 	return -ENOENT;
 }
 
-void target_host(const struct vmlinux *v, struct target_host *ret_host)
+int target_not_traceable(const struct target *t, struct fail *reterr_fail)
+{
+	fail_set(reterr_fail, FAIL_INCOMPATIBLE,
+		 "%s cannot be hooked: this kernel marks it notrace (the program verified and "
+		 "loaded)",
+		 t->func);
+	return fail_hint(reterr_fail, "hook a caller or a function it calls");
+}
+
+void target_host(struct target_host *ret_host)
 {
 	char list[256];
 
-	*ret_host = (struct target_host){.vmlinux = v};
+	*ret_host = (struct target_host){0};
 	ret_host->lsm_bpf = doctor_lsm_has_bpf(list, sizeof(list));
 	ret_host->preemptible =
 		doctor_preempt(ret_host->preempt_how, sizeof(ret_host->preempt_how)) ==
@@ -122,16 +131,22 @@ static void set(struct target *t, enum hook_type as, const char *prefix, const c
 }
 
 /* The two functions of one LSM hook, as far as this kernel has both with one prototype. */
-static bool twins(const struct target_host *host, const char *hook)
+static bool twins(const char *hook)
 {
-	char name[TARGET_FUNC_BYTES];
-	uint32_t security, bpf_lsm;
+	char security[TARGET_FUNC_BYTES], lsm[TARGET_FUNC_BYTES];
+	struct vmlinux_name names[] = {
+		{security, BTF_KIND_FUNC, 0},
+		{lsm, BTF_KIND_FUNC, 0},
+	};
+	const struct vmlinux *v;
 
-	snprintf(name, sizeof(name), "security_%s", hook);
-	security = vmlinux_find(host->vmlinux, name, BTF_KIND_FUNC);
-	snprintf(name, sizeof(name), "bpf_lsm_%s", hook);
-	bpf_lsm = vmlinux_find(host->vmlinux, name, BTF_KIND_FUNC);
-	return security && bpf_lsm && vmlinux_same_prototype(host->vmlinux, security, bpf_lsm);
+	snprintf(security, sizeof(security), "security_%s", hook);
+	snprintf(lsm, sizeof(lsm), "bpf_lsm_%s", hook);
+	if (vmlinux_get(&v) < 0)
+		return false;
+	vmlinux_find(v, names, ARRAY_SIZE(names));
+	return names[0].id && names[1].id &&
+	       vmlinux_same_prototype(v, names[0].id, names[1].id);
 }
 
 static int decide_lsm(const struct target_host *host, const struct hook *h, struct target *t,
@@ -149,7 +164,7 @@ static int decide_lsm(const struct target_host *host, const struct hook *h, stru
 			h->target);
 		return fail_hint(reterr_fail, "boot with lsm=...,bpf");
 	}
-	if (!twins(host, h->target)) {
+	if (!twins(h->target)) {
 		fail_set(reterr_fail, FAIL_INCOMPATIBLE,
 			 "lsm/%s: bpf is not in this kernel's LSM list, and there is no "
 			 "security_%s with the same arguments to attach to instead",
@@ -179,7 +194,7 @@ int target_decide(const struct target_host *host, const struct hook *h,
 		set(&t, HOOK_FMOD_RET, "", h->target);
 		hook = h->target + strlen(security);
 		if (host->lsm_bpf && strncmp(h->target, security, strlen(security)) == 0 &&
-		    twins(host, hook))
+		    twins(hook))
 			set(&t, HOOK_LSM, "", hook);
 		break;
 	case HOOK_LSM:

@@ -20,9 +20,8 @@
 #include "lib/fail.h"
 #include "lib/hook.h"
 
-#define TARGET_FUNC_BYTES (HOOK_TARGET_BYTES + 16)
-
-struct vmlinux;
+#define TARGET_NAME_BYTES (HOOK_TARGET_BYTES + 16)
+#define TARGET_FUNC_BYTES (TARGET_NAME_BYTES + 16)
 
 enum target_kind { TARGET_DISPATCHER, TARGET_OVERLAP, TARGET_STRUCT_OPS };
 
@@ -31,19 +30,18 @@ struct target {
 	enum target_kind kind;
 	enum bpf_prog_type prog_type;
 	enum bpf_attach_type attach_type;
-	char name[HOOK_TARGET_BYTES]; /* what libbpf wants: without "bpf_lsm_" */
+	char name[TARGET_NAME_BYTES]; /* what libbpf wants: without "bpf_lsm_" */
 	char func[TARGET_FUNC_BYTES]; /* the kernel function that the trampoline goes to */
 };
 
-/* What target_decide() goes by; filled by target_host(), or by a test. */
+/* What target_decide() goes by for deny hooks; filled by target_host(), or by a test. */
 struct target_host {
 	bool lsm_bpf;	      /* bpf is in the kernel's LSM list */
 	bool preemptible;     /* a task can be preempted inside a program */
 	char preempt_how[96]; /* where that is known from */
-	const struct vmlinux *vmlinux;
 };
 
-void target_host(const struct vmlinux *v, struct target_host *ret_host);
+void target_host(struct target_host *ret_host);
 int target_decide(const struct target_host *host, const struct hook *h,
 		  bool accept_preemption_leak, struct target *ret_target,
 		  struct fail *reterr_fail);
@@ -53,3 +51,4 @@ const char *target_kind_name(enum target_kind kind);
 const char *target_forbidden(const char *func);
 /* 1 can be traced, 0 cannot (notrace), -ENOENT when tracefs does not say. */
 int target_traceable(const char *func);
+int target_not_traceable(const struct target *t, struct fail *reterr_fail);

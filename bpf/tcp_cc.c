@@ -11,6 +11,7 @@
 #include "bpf/dispatch.h"
 #include "bpf/pin.h"
 #include "bpf/slot.h"
+#include "bpf/vmlinux.h"
 #include "lib/io.h"
 
 extern const uint8_t tcp_cc_bpf_o[], tcp_cc_bpf_o_end[];
@@ -51,48 +52,68 @@ static const struct {
 
 /* One hot-fix's slot and what this kernel's ops look like. */
 struct cc {
-	char folder[PATH_MAX];
-	struct gate *gate;
-	const struct vmlinux *v;
+	char folder[PATH_MAX]; /* "": nothing is pinned, for trying things out */
+	struct gate *gate;     /* NULL then */
+	uint32_t value_size, name_at;
+	bool learned; /* what follows is known */
 	uint32_t ops_type, value_type;
-	uint32_t value_size, data_off, name_off, flags_off;
+	uint32_t data_off, flags_off;
 	uint32_t kfuncs[DISPATCH_KFUNCS];
 	int index_of[MEMBERS]; /* in the kernel's struct, -1 not there */
 	uint32_t offset_of[MEMBERS];
 };
 
-static int cc_open(struct cc *c, const char *bpffs, const char *name, struct gate *g,
-		   const struct vmlinux *v)
+/* Asks the kernel's BTF: only who makes ops needs to, not who registers or removes them. */
+static int cc_learn(struct cc *c)
 {
-	static const char *const kfuncs[DISPATCH_KFUNCS] = {
-		"tcp_reno_ssthresh",
-		"tcp_reno_cong_avoid",
-		"tcp_reno_undo_cwnd",
+	struct vmlinux_name names[] = {
+		{OPS_TYPE_TCP_CC, BTF_KIND_STRUCT, 0},
+		{"bpf_struct_ops_" OPS_TYPE_TCP_CC, BTF_KIND_STRUCT, 0},
+		{"tcp_reno_ssthresh", BTF_KIND_FUNC, 0},
+		{"tcp_reno_cong_avoid", BTF_KIND_FUNC, 0},
+		{"tcp_reno_undo_cwnd", BTF_KIND_FUNC, 0},
 	};
-	const struct btf_type *t;
+	const struct vmlinux *v;
+	uint32_t name_off;
 	int r;
 
-	*c = (struct cc){.gate = g, .v = v};
-	r = bpffs ? pin_path(c->folder, bpffs, name, "slots", TCP_CC_SLOT, NULL) : 0;
+	if (c->learned)
+		return 0;
+	r = vmlinux_get(&v);
 	if (r < 0)
 		return r;
-	c->ops_type = vmlinux_find(v, OPS_TYPE_TCP_CC, BTF_KIND_STRUCT);
-	c->value_type = vmlinux_find(v, "bpf_struct_ops_" OPS_TYPE_TCP_CC, BTF_KIND_STRUCT);
-	t = vmlinux_type(v, c->value_type);
-	if (!c->ops_type || !t || vmlinux_member(v, c->value_type, "data", &c->data_off) < 0 ||
-	    vmlinux_member(v, c->ops_type, "name", &c->name_off) < 0 ||
+	vmlinux_find(v, names, ARRAY_SIZE(names));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!names[i].id)
+			return -EOPNOTSUPP;
+	c->ops_type = names[0].id;
+	c->value_type = names[1].id;
+	for (size_t i = 0; i < DISPATCH_KFUNCS; i++)
+		c->kfuncs[i] = names[2 + i].id;
+	if (vmlinux_member(v, c->value_type, "data", &c->data_off) < 0 ||
+	    vmlinux_member(v, c->ops_type, "name", &name_off) < 0 ||
 	    vmlinux_member(v, c->ops_type, "flags", &c->flags_off) < 0)
 		return -EOPNOTSUPP;
-	c->value_size = t->size;
-	for (size_t i = 0; i < DISPATCH_KFUNCS; i++) {
-		c->kfuncs[i] = vmlinux_find(v, kfuncs[i], BTF_KIND_FUNC);
-		if (!c->kfuncs[i])
-			return -EOPNOTSUPP;
-	}
 	for (size_t i = 0; i < MEMBERS; i++)
 		c->index_of[i] =
 			vmlinux_member(v, c->ops_type, members[i].name, &c->offset_of[i]);
+	c->value_size = vmlinux_type(v, c->value_type)->size;
+	c->name_at = c->data_off + name_off;
+	if (c->gate)
+		gate_set_cc_layout(c->gate, c->value_size, c->name_at);
+	c->learned = true;
 	return 0;
+}
+
+static int cc_open(struct cc *c, const char *bpffs, const char *name, struct gate *g)
+{
+	int r;
+
+	*c = (struct cc){.gate = g};
+	r = bpffs ? pin_path(c->folder, bpffs, name, "slots", TCP_CC_SLOT, NULL) : 0;
+	if (r < 0)
+		return r;
+	return g && gate_cc_layout(g, &c->value_size, &c->name_at) ? 0 : cc_learn(c);
 }
 
 static int cc_fail(int err, struct fail *reterr_fail)
@@ -260,15 +281,52 @@ static int link_map_id(int fd, uint32_t *ret_id)
 	return 0;
 }
 
+/* What an ops map of ours registers, or would. */
+struct ops_facts {
+	uint32_t id;
+	uint32_t shape;
+	bool for_link; /* else the map itself is registered, and */
+	bool in_use;
+	char cc_name[HOOK_CC_NAME_BYTES];
+};
+
+static int ops_read_facts(const struct cc *c, int fd, struct ops_facts *ret)
+{
+	AUTO_FREE uint8_t *value = NULL;
+	struct bpf_map_info info;
+	uint32_t zero = 0, state;
+	int r;
+
+	*ret = (struct ops_facts){0};
+	r = map_info(fd, &info);
+	if (r < 0)
+		return r;
+	if (info.type != BPF_MAP_TYPE_STRUCT_OPS || info.value_size != c->value_size ||
+	    c->name_at + HOOK_CC_NAME_BYTES > c->value_size ||
+	    sscanf(info.name, MAP_NAME, &ret->shape) != 1)
+		return -EUCLEAN;
+	value = calloc(1, c->value_size);
+	if (!value)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(fd, &zero, value) < 0)
+		return -errno;
+	/* struct bpf_struct_ops_common_value: a refcount, then the state. */
+	memcpy(&state, value + sizeof(uint32_t), sizeof(state));
+	ret->id = info.id;
+	ret->for_link = info.map_flags & OPS_F_LINK;
+	ret->in_use = !ret->for_link && state == STATE_INUSE;
+	memcpy(ret->cc_name, value + c->name_at, sizeof(ret->cc_name));
+	ret->cc_name[sizeof(ret->cc_name) - 1] = 0;
+	return 0;
+}
+
 /* suffix: "" or "_new". Nothing pinned: not registered, and no error. */
 static int registration_read(const struct cc *c, const char *suffix, struct registration *ret)
 {
 	AUTO_REGISTRATION struct registration reg = NO_REGISTRATION;
-	AUTO_FREE uint8_t *value = NULL;
-	struct bpf_map_info info;
+	struct ops_facts facts;
 	char path[PATH_MAX];
-	uint32_t zero = 0;
-	uint32_t id = 0, state;
+	uint32_t id = 0;
 	int r;
 
 	*ret = (struct registration)NO_REGISTRATION;
@@ -278,31 +336,19 @@ static int registration_read(const struct cc *c, const char *suffix, struct regi
 	if (r == -ENOENT)
 		return 0;
 	if (r == 0)
-		r = map_info(reg.ops, &info);
+		r = ops_read_facts(c, reg.ops, &facts);
 	if (r < 0)
 		return r;
-	if (info.type != BPF_MAP_TYPE_STRUCT_OPS || info.value_size != c->value_size ||
-	    sscanf(info.name, MAP_NAME, &reg.shape) != 1)
-		return -EUCLEAN;
-	value = calloc(1, c->value_size);
-	if (!value)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(reg.ops, &zero, value) < 0)
-		return -errno;
-	memcpy(reg.cc_name, value + c->data_off + c->name_off, sizeof(reg.cc_name));
-	reg.cc_name[sizeof(reg.cc_name) - 1] = 0;
+	reg.shape = facts.shape;
+	reg.registered = facts.in_use;
+	memcpy(reg.cc_name, facts.cc_name, sizeof(reg.cc_name));
 
 	r = path_of(c, "link", suffix, path);
 	if (r == 0)
 		r = pin_open(PIN_LINK, path, &reg.link);
 	if (r == 0) {
 		r = link_map_id(reg.link, &id);
-		reg.registered = r == 0 && id == info.id;
-	} else if (r == -ENOENT && !(info.map_flags & OPS_F_LINK)) {
-		/* struct bpf_struct_ops_common_value: a refcount, then the state. */
-		memcpy(&state, value + sizeof(uint32_t), sizeof(state));
-		reg.registered = state == STATE_INUSE;
-		r = 0;
+		reg.registered = r == 0 && id == facts.id;
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -310,6 +356,12 @@ static int registration_read(const struct cc *c, const char *suffix, struct regi
 	*ret = reg;
 	reg = (struct registration)NO_REGISTRATION;
 	return 0;
+}
+
+static bool registers(const struct registration *have, const struct gate_version *facts)
+{
+	return have->registered && strcmp(have->cc_name, facts->cc_name) == 0 &&
+	       have->shape == (facts->flags & GATE_CC_SHAPE);
 }
 
 /* The pins and with them the registration; live sockets keep the ops until they end. */
@@ -563,7 +615,7 @@ static int make_ops(const struct cc *c, uint32_t shape, struct made *m)
 }
 
 /* The ops map with its value; where there are links it is filled in, but not registered. */
-static int make(const struct cc *c, const struct gate_version *facts, struct made *m,
+static int make(struct cc *c, const struct gate_version *facts, struct made *m,
 		struct fail *reterr_fail)
 {
 	uint32_t shape = facts->flags & GATE_CC_SHAPE;
@@ -573,6 +625,9 @@ static int make(const struct cc *c, const struct gate_version *facts, struct mad
 	size_t k = 0;
 	int r;
 
+	r = cc_learn(c);
+	if (r < 0)
+		return cc_fail(r, reterr_fail);
 	r = load_members(c, shape, m, reterr_fail);
 	if (r < 0)
 		return r;
@@ -581,7 +636,7 @@ static int make(const struct cc *c, const struct gate_version *facts, struct mad
 		return cc_fail(-ENOMEM, reterr_fail);
 	if (shape & GATE_CC_NEEDS_ECN)
 		flags |= OPS_NEEDS_ECN;
-	memcpy(m->value + c->data_off + c->name_off, facts->cc_name, HOOK_CC_NAME_BYTES);
+	memcpy(m->value + c->name_at, facts->cc_name, HOOK_CC_NAME_BYTES);
 	memcpy(m->value + c->data_off + c->flags_off, &flags, sizeof(flags));
 	for (size_t i = 0; i < MEMBERS; i++) {
 		if (!has_member(c, i, shape))
@@ -602,9 +657,12 @@ static int make(const struct cc *c, const struct gate_version *facts, struct mad
 
 static int explain_register(const char *cc_name, int err, struct fail *reterr_fail)
 {
-	if (err == EEXIST)
-		return fail_set(reterr_fail, FAIL_CONFLICT,
-				"a congestion control named %s is registered already", cc_name);
+	if (err == EEXIST) {
+		fail_set(reterr_fail, FAIL_CONFLICT,
+			 "a congestion control named %s is registered already", cc_name);
+		return fail_hint(reterr_fail, "disable what has the name, or build the hot-fix "
+					      "with another one");
+	}
 	return fail_set(reterr_fail, FAIL_ATTACH, "%s cannot be registered: %s", cc_name,
 			strerror(err));
 }
@@ -651,7 +709,7 @@ static int replace(const struct cc *c, const struct registration *have, const st
 		   const char *cc_name, struct fail *reterr_fail)
 {
 	LIBBPF_OPTS(bpf_link_update_opts, opts, .flags = BPF_F_REPLACE,
-		    .old_prog_fd = have->ops); /* old_map_fd, in the same place */
+		    .old_map_fd = have->ops);
 	char path[PATH_MAX];
 	uint32_t zero = 0;
 	int r;
@@ -676,34 +734,85 @@ static int replace(const struct cc *c, const struct registration *have, const st
 	return r < 0 ? cc_fail(r, reterr_fail) : 0;
 }
 
-/* Brings the registration into line with facts; *ret_anew when the default must be rewritten.
+static int ready_path(const struct cc *c, uint32_t index, char ret_path[PATH_MAX])
+{
+	char suffix[16];
+
+	snprintf(suffix, sizeof(suffix), "_%u", index);
+	return path_of(c, "ready", suffix, ret_path);
+}
+
+/*
+ * Where the kernel has links, staging makes the ops of a version that the registration
+ * cannot serve as it is: settling, with the version live already, only has to link them.
+ * They stay for the next time, as versions do.
  */
-static int settle_registration(struct cc *c, const struct gate_version *facts, bool *ret_anew,
-			       struct fail *reterr_fail)
+static int make_ready(struct cc *c, const struct gate_version *facts, uint32_t index,
+		      struct fail *reterr_fail)
 {
 	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
 	AUTO_MADE struct made m = {.ops = -1};
-	bool same_name;
+	char path[PATH_MAX];
+	int r;
+
+	r = registration_read(c, "", &have);
+	if (r < 0)
+		return cc_fail(r, reterr_fail);
+	if (registers(&have, facts))
+		return 0;
+	r = make(c, facts, &m, reterr_fail);
+	if (r < 0 || !m.is_link)
+		return r;
+	r = ready_path(c, index, path);
+	if (r == 0)
+		r = pin_replace(m.ops, path);
+	return r < 0 ? cc_fail(r, reterr_fail) : 0;
+}
+
+static int make_or_take(struct cc *c, const struct gate_version *facts, uint32_t index,
+			struct made *m, struct fail *reterr_fail)
+{
+	struct ops_facts ready;
+	AUTO_CLOSE int fd = -1;
+	char path[PATH_MAX];
+
+	if (ready_path(c, index, path) == 0 && pin_open(PIN_MAP, path, &fd) == 0 &&
+	    ops_read_facts(c, fd, &ready) == 0 && ready.for_link &&
+	    ready.shape == (facts->flags & GATE_CC_SHAPE) &&
+	    strcmp(ready.cc_name, facts->cc_name) == 0) {
+		m->ops = take_fd(&fd);
+		m->is_link = true;
+		return 0;
+	}
+	return make(c, facts, m, reterr_fail);
+}
+
+/* Registers what index needs; *ret_anew when the default has to be written again. */
+static int settle_registration(struct cc *c, const struct gate_version *facts, uint32_t index,
+			       bool *ret_anew, struct fail *reterr_fail)
+{
+	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
+	AUTO_MADE struct made m = {.ops = -1};
 	int r;
 
 	*ret_anew = false;
 	r = registration_read(c, "", &have);
 	if (r < 0)
 		return cc_fail(r, reterr_fail);
-	same_name = strcmp(have.cc_name, facts->cc_name) == 0;
-	if (have.registered && same_name && have.shape == (facts->flags & GATE_CC_SHAPE))
+	if (registers(&have, facts))
 		return 0;
-	r = make(c, facts, &m, reterr_fail);
+	r = make_or_take(c, facts, index, &m, reterr_fail);
 	if (r < 0)
 		return r;
 	*ret_anew = true;
 	if (!have.registered) {
+		registration_closep(&have);
 		r = registration_remove(c, "");
 		if (r < 0)
 			return cc_fail(r, reterr_fail);
 		return register_made(c, &m, facts->cc_name, "", reterr_fail);
 	}
-	if (same_name)
+	if (strcmp(have.cc_name, facts->cc_name) == 0)
 		return replace(c, &have, &m, facts->cc_name, reterr_fail);
 
 	/* Two names do not clash: the new one is there before the old one goes. */
@@ -741,12 +850,33 @@ static int settle_default(struct cc *c, const struct gate_version *facts, bool a
 
 /* --- what the engine calls -------------------------------------------------------------- */
 
+static bool implements(const struct ops *ops, const char *member)
+{
+	for (size_t i = 0; i < ops->n_members; i++)
+		if (strcmp(ops->members[i].name, member) == 0)
+			return true;
+	return false;
+}
+
 int tcp_cc_describe(const struct load *l, const struct engine_version *v,
 		    struct gate_version *ret_facts, struct fail *reterr_fail)
 {
+	static const char *const required[] = {"ssthresh", "undo_cwnd"};
 	const struct ops *ops = &l->ops;
 	size_t k;
 
+	/* tcp_validate_congestion_control() of the kernel; our dispatchers would pass it. */
+	for (size_t i = 0; i < ARRAY_SIZE(required); i++)
+		if (!implements(ops, required[i]))
+			return fail_set(reterr_fail, FAIL_ATTACH,
+					"%s has no %s: the kernel registers no such algorithm",
+					ops->cc_name, required[i]);
+	if (!implements(ops, "cong_avoid") && !implements(ops, "cong_control"))
+		return fail_set(
+			reterr_fail, FAIL_ATTACH,
+			"%s has neither cong_avoid nor cong_control: the kernel registers "
+			"no such algorithm",
+			ops->cc_name);
 	ret_facts->flags |= GATE_CC;
 	if (v->cc_default)
 		ret_facts->flags |= GATE_CC_DEFAULT;
@@ -768,28 +898,13 @@ int tcp_cc_describe(const struct load *l, const struct engine_version *v,
 	return 0;
 }
 
-int tcp_cc_try(const struct load *l, const struct gate_version *facts, struct fail *reterr_fail)
-{
-	AUTO_MADE struct made m = {.ops = -1};
-	struct cc *c;
-	int r;
-
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return cc_fail(-ENOMEM, reterr_fail);
-	r = cc_open(c, NULL, NULL, NULL, l->vmlinux);
-	r = r < 0 ? cc_fail(r, reterr_fail) : make(c, facts, &m, reterr_fail);
-	free(c);
-	return r;
-}
-
 /* The name must be free, or ours. */
 static int check_name(const struct cc *c, const char *cc_name, struct fail *reterr_fail)
 {
 	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
 	int r;
 
-	r = c->folder[0] ? registration_read(c, "", &have) : 0;
+	r = registration_read(c, "", &have);
 	if (r < 0 && r != -EUCLEAN)
 		return cc_fail(r, reterr_fail);
 	if (have.registered && strcmp(have.cc_name, cc_name) == 0)
@@ -797,23 +912,61 @@ static int check_name(const struct cc *c, const char *cc_name, struct fail *rete
 	return available(cc_name) ? explain_register(cc_name, EEXIST, reterr_fail) : 0;
 }
 
-int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const struct load *l,
-		 uint32_t index, struct fail *reterr_fail)
+int tcp_cc_try(const char *bpffs, const char *name, const struct gate_version *facts,
+	       struct fail *reterr_fail)
 {
-	AUTO_MAPS struct maps maps = {0};
+	AUTO_MADE struct made m = {.ops = -1};
 	AUTO_FREE struct cc *c = NULL;
-	char array[64];
-	int program;
-	size_t k;
 	int r;
 
 	c = calloc(1, sizeof(*c));
-	if (!c)
-		return cc_fail(-ENOMEM, reterr_fail);
-	r = cc_open(c, bpffs, name, g, l->vmlinux);
+	r = c ? cc_open(c, bpffs, name, NULL) : -ENOMEM;
 	if (r < 0)
 		return cc_fail(r, reterr_fail);
-	r = check_name(c, l->ops.cc_name, reterr_fail);
+	r = check_name(c, facts->cc_name, reterr_fail);
+	if (r < 0)
+		return r;
+	c->folder[0] = 0;
+	return make(c, facts, &m, reterr_fail);
+}
+
+static int enter_members(const struct maps *maps, const struct ops *ops, uint32_t index,
+			 struct fail *reterr_fail)
+{
+	char array[64];
+	int program;
+	size_t k;
+
+	for (size_t i = 0; i < ops->n_members; i++) {
+		snprintf(array, sizeof(array), "versions_%s", ops->members[i].name);
+		for (k = 0; k < maps->n; k++)
+			if (strcmp(maps->maps[k].name, array) == 0)
+				break;
+		program = bpf_program__fd(ops->members[i].program);
+		if (k == maps->n ||
+		    bpf_map_update_elem(maps->maps[k].fd, &index, &program, BPF_ANY) < 0)
+			return fail_set(reterr_fail, FAIL_ATTACH,
+					"%s cannot be called by a dispatcher: %s",
+					ops->members[i].name,
+					strerror(k == maps->n ? ENOENT : errno));
+	}
+	return 0;
+}
+
+int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const struct load *l,
+		 const struct gate_version *facts, uint32_t index, struct fail *reterr_fail)
+{
+	AUTO_MAPS struct maps maps = {0};
+	AUTO_FREE struct cc *c = NULL;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
+	if (r == 0)
+		r = cc_learn(c);
+	if (r < 0)
+		return cc_fail(r, reterr_fail);
+	r = check_name(c, facts->cc_name, reterr_fail);
 	if (r < 0)
 		return r;
 	r = pin_make_folder(c->folder);
@@ -821,26 +974,14 @@ int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const stru
 		r = open_maps(c, &maps);
 	if (r < 0)
 		return cc_fail(r, reterr_fail);
-	for (size_t i = 0; i < l->ops.n_members; i++) {
-		snprintf(array, sizeof(array), "versions_%s", l->ops.members[i].name);
-		for (k = 0; k < maps.n; k++)
-			if (strcmp(maps.maps[k].name, array) == 0)
-				break;
-		program = bpf_program__fd(l->ops.members[i].program);
-		if (k == maps.n ||
-		    bpf_map_update_elem(maps.maps[k].fd, &index, &program, BPF_ANY) < 0)
-			return fail_set(reterr_fail, FAIL_ATTACH,
-					"%s cannot be called by a dispatcher: %s",
-					l->ops.members[i].name,
-					strerror(k == maps.n ? ENOENT : errno));
-	}
-	return 0;
+	r = enter_members(&maps, &l->ops, index, reterr_fail);
+	return r < 0 ? r : make_ready(c, facts, index, reterr_fail);
 }
 
 int tcp_cc_clear(const char *bpffs, const char *name, uint32_t index)
 {
 	AUTO_NAMES char **names = NULL;
-	char folder[PATH_MAX], path[PATH_MAX];
+	char folder[PATH_MAX], path[PATH_MAX], ready[16];
 	int r;
 
 	r = pin_path(folder, bpffs, name, "slots", TCP_CC_SLOT, NULL);
@@ -861,7 +1002,9 @@ int tcp_cc_clear(const char *bpffs, const char *name, uint32_t index)
 		if (bpf_map_delete_elem(fd, &index) < 0 && errno != ENOENT)
 			return -errno;
 	}
-	return 0;
+	snprintf(ready, sizeof(ready), "ready_%u", index);
+	r = pin_path(path, folder, ready, NULL);
+	return r < 0 ? r : pin_remove(path);
 }
 
 static bool is_there(const char *bpffs, const char *name)
@@ -876,7 +1019,6 @@ int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t 
 		  struct fail *reterr_fail)
 {
 	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
-	AUTO(vmlinux_freep) struct vmlinux *v = NULL;
 	struct gate_version facts = gate_version(g, index);
 	AUTO_FREE struct cc *c = NULL;
 	bool anew;
@@ -885,18 +1027,22 @@ int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t 
 	if (!is_there(bpffs, name))
 		return 0;
 	c = calloc(1, sizeof(*c));
-	r = c ? vmlinux_open(&v) : -ENOMEM;
-	if (r == 0)
-		r = cc_open(c, bpffs, name, g, v);
+	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
 	if (r == 0)
 		r = recover(c);
 	if (r < 0)
 		return cc_fail(r, reterr_fail);
 	if (facts.flags & GATE_CC) {
-		r = settle_registration(c, &facts, &anew, reterr_fail);
+		r = settle_registration(c, &facts, index, &anew, reterr_fail);
 		if (r < 0)
 			return r;
 		r = settle_default(c, &facts, anew);
+		if (r < 0)
+			return fail_set(
+				reterr_fail, FAIL_ATTACH,
+				"%s is registered, but the default algorithm (" SYSCTL_DEFAULT
+				") cannot be set: %s",
+				facts.cc_name, strerror(-r));
 	} else {
 		r = registration_read(c, "", &have);
 		if (r == 0)
@@ -924,7 +1070,7 @@ int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g, struct fa
 	return r < 0 ? cc_fail(r, reterr_fail) : 0;
 }
 
-int tcp_cc_state(const char *bpffs, const char *name, const struct vmlinux *v,
+int tcp_cc_state(const char *bpffs, const char *name, struct gate *g,
 		 struct tcp_cc_state *ret_state)
 {
 	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
@@ -933,7 +1079,7 @@ int tcp_cc_state(const char *bpffs, const char *name, const struct vmlinux *v,
 	int r;
 
 	c = calloc(1, sizeof(*c));
-	r = c ? cc_open(c, bpffs, name, NULL, v) : -ENOMEM;
+	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
 	if (r == 0)
 		r = registration_read(c, "", &have);
 	if (r < 0)

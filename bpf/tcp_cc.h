@@ -10,6 +10,7 @@
  *	ops			the registered ops (a struct_ops map)
  *	link			its registration; before Linux 6.4 the ops map itself is it
  *	ops_new, link_new	while one registration replaces another
+ *	ready_<index>		ops made when index was staged, where there are links
  *
  * Live and new sockets follow the gate. A registration changes only when a version needs
  * other members, another name or other flags than the one before.
@@ -31,12 +32,12 @@
 /* What settling must know of this version; refuses members that no dispatcher knows. */
 int tcp_cc_describe(const struct load *l, const struct engine_version *v,
 		    struct gate_version *ret_facts, struct fail *reterr_fail);
-/* Loads dispatchers of this shape and drops them: they will load when they are needed. */
-int tcp_cc_try(const struct load *l, const struct gate_version *facts,
+/* Is the name free? Loads dispatchers of this shape and drops them. */
+int tcp_cc_try(const char *bpffs, const char *name, const struct gate_version *facts,
 	       struct fail *reterr_fail);
 
 int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const struct load *l,
-		 uint32_t index, struct fail *reterr_fail);
+		 const struct gate_version *facts, uint32_t index, struct fail *reterr_fail);
 int tcp_cc_clear(const char *bpffs, const char *name, uint32_t index);
 /* Registered as index needs it, default taken or given back; index 0: not registered. */
 int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t index,
@@ -51,5 +52,5 @@ struct tcp_cc_state {
 	char cc_name[HOOK_CC_NAME_BYTES];
 	uint32_t shape;
 };
-int tcp_cc_state(const char *bpffs, const char *name, const struct vmlinux *v,
-		 struct tcp_cc_state *ret_state);
+int tcp_cc_state(const char *bpffs, const char *name, struct gate *g,
+		 struct tcp_cc_state *ret_state); /* g may be NULL */

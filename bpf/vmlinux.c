@@ -2,14 +2,18 @@
 #include "bpf/vmlinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
-#include "lib/io.h"
+#include "lib/cleanup.h"
 
-#define PATH	      "/sys/kernel/btf/vmlinux"
-#define BTF_BYTES_MAX (64U << 20)
-#define TYPES_GUESS   (1U << 17)
+#define PATH		"/sys/kernel/btf/vmlinux"
+#define BTF_BYTES_MAX	(64L << 20)
+#define TYPES_GUESS	(1U << 17)
+#define HUGE_PAGE_BYTES (2L << 20)
 
 struct vmlinux {
 	uint8_t *data;
@@ -75,17 +79,53 @@ static int index_types(struct vmlinux *v, size_t types_len)
 	return 0;
 }
 
-int vmlinux_open(struct vmlinux **ret_v)
+/*
+ * Linux 6.16 and newer let the file be mapped. From older ones it is copied, page by page;
+ * into huge pages where there are some, because the faults cost as much as the copying.
+ */
+static int map_file(const char *path, uint8_t **ret_data, size_t *ret_len)
 {
-	AUTO(vmlinux_freep) struct vmlinux *v = NULL;
+	AUTO_CLOSE int fd = -1;
+	struct stat st;
+	size_t len = 0;
+	uint8_t *data;
+	ssize_t n;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size <= 0 || st.st_size > BTF_BYTES_MAX)
+		return -EBADMSG;
+	data = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data != MAP_FAILED) {
+		*ret_data = data;
+		*ret_len = st.st_size;
+		return 0;
+	}
+	data = aligned_alloc(HUGE_PAGE_BYTES, (st.st_size | (HUGE_PAGE_BYTES - 1)) + 1);
+	if (!data)
+		return -ENOMEM;
+	madvise(data, st.st_size, MADV_HUGEPAGE);
+	do {
+		n = read(fd, data + len, st.st_size - len);
+		len += n > 0 ? n : 0;
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0) {
+		free(data);
+		return -errno;
+	}
+	*ret_data = data;
+	*ret_len = len;
+	return 0;
+}
+
+static int open_file(struct vmlinux *v)
+{
 	struct btf_header h;
-	size_t len;
+	size_t len = 0;
 	int r;
 
-	v = calloc(1, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	r = io_read_file(PATH, BTF_BYTES_MAX, &v->data, &len);
+	r = map_file(PATH, &v->data, &len);
 	if (r < 0)
 		return r;
 	if (len < sizeof(h))
@@ -100,22 +140,19 @@ int vmlinux_open(struct vmlinux **ret_v)
 	v->strings_len = h.str_len;
 	if (v->strings[v->strings_len - 1] != 0)
 		return -EBADMSG;
-	r = index_types(v, h.type_len);
-	if (r < 0)
-		return r;
-
-	*ret_v = take_ptr(v);
-	return 0;
+	return index_types(v, h.type_len);
 }
 
-struct vmlinux *vmlinux_free(struct vmlinux *v)
+int vmlinux_get(const struct vmlinux **ret_v)
 {
-	if (!v)
-		return NULL;
-	free(v->offsets);
-	free(v->data);
-	free(v);
-	return NULL;
+	static struct vmlinux v;
+	static int opened = 1; /* not tried yet */
+
+	if (opened > 0)
+		opened = open_file(&v);
+	if (opened == 0)
+		*ret_v = &v;
+	return opened;
 }
 
 const struct btf_type *vmlinux_type(const struct vmlinux *v, uint32_t id)
@@ -137,32 +174,46 @@ const char *vmlinux_name(const struct vmlinux *v, uint32_t id)
 	return t ? string(v, t->name_off) : NULL;
 }
 
-/*
- * Every string stands in BTF once, so the name is looked up first, as bytes between two
- * NULs, and the types are compared by its offset.
- */
-uint32_t vmlinux_find(const struct vmlinux *v, const char *name, uint32_t kind)
+/* Every string stands in BTF once, between two NULs; 0 when it is not there. */
+static uint32_t find_string(const struct vmlinux *v, const char *name)
 {
 	size_t len = strlen(name) + 1;
-	const struct btf_type *t;
-	const char *at = v->strings;
+	const char *at = v->strings + 1;
 	const char *end = v->strings + v->strings_len;
-	uint32_t off;
 
-	for (;; at++) {
+	for (; at < end; at++) {
 		at = memmem(at, end - at, name, len);
 		if (!at)
 			return 0;
-		if (at > v->strings && at[-1] == 0)
-			break;
-	}
-	off = at - v->strings;
-	for (uint32_t id = 1; id < v->n; id++) {
-		t = (const void *)(v->types + v->offsets[id]);
-		if (t->name_off == off && btf_kind(t) == kind)
-			return id;
+		if (at[-1] == 0)
+			return at - v->strings;
 	}
 	return 0;
+}
+
+/* Types are compared by the offset of their name, not by the name. */
+void vmlinux_find(const struct vmlinux *v, struct vmlinux_name *names, size_t n)
+{
+	uint32_t offs[VMLINUX_NAMES_MAX];
+	const struct btf_type *t;
+	size_t left = 0;
+
+	if (n > VMLINUX_NAMES_MAX)
+		n = VMLINUX_NAMES_MAX;
+	for (size_t i = 0; i < n; i++) {
+		names[i].id = 0;
+		offs[i] = find_string(v, names[i].name);
+		left += offs[i] != 0;
+	}
+	for (uint32_t id = 1; left && id < v->n; id++) {
+		t = (const void *)(v->types + v->offsets[id]);
+		for (size_t i = 0; t->name_off && i < n; i++)
+			if (offs[i] == t->name_off && btf_kind(t) == names[i].kind) {
+				names[i].id = id;
+				offs[i] = 0;
+				left--;
+			}
+	}
 }
 
 bool vmlinux_same_prototype(const struct vmlinux *v, uint32_t func_a, uint32_t func_b)

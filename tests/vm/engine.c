@@ -29,6 +29,7 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/audit.h"
+#include "bpf/doctor.h"
 #include "bpf/engine.h"
 #include "bpf/gate.h"
 #include "bpf/pin.h"
@@ -600,6 +601,10 @@ static void test_overlap(void)
 
 	if (!trampolines("sleepable programs overlap"))
 		return;
+	if (!doctor_lsm_has_bpf(NULL, 0)) {
+		skip("sleepable programs overlap", "bpf is not in this kernel's LSM list");
+		return;
+	}
 	if (!must_stage("sleep_1", 1, 1) || !must_stage("sleep_2", 2, 2) ||
 	    gate_open(bpffs, NAME, &g) < 0)
 		return;
