@@ -8,8 +8,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "bpf/doctor.h"
 #include "lib/clock.h"
-#include "lib/io.h"
 #include "lib/json.h"
 #include "store/bundle.h"
 
@@ -277,15 +277,14 @@ static int add_row_name(const struct store_hotfix *row, void *cookie)
 
 static json_t *kernel_json(void)
 {
-	char lsm[256];
+	char lsm[256] = "";
 	struct utsname uts;
 
 	uname(&uts);
+	doctor_lsm_has_bpf(lsm, sizeof(lsm));
 	return json_pack("{s:s, s:s, s:b, s:o}", "release", uts.release, "arch", uts.machine,
 			 "btf", access("/sys/kernel/btf/vmlinux", R_OK) == 0, "lsm",
-			 io_read_line("/sys/kernel/security/lsm", lsm, sizeof(lsm)) == 0
-				 ? json_string(lsm)
-				 : json_null());
+			 lsm[0] ? json_string(lsm) : json_null());
 }
 
 json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
