@@ -292,7 +292,7 @@ int doctor_hooks(const struct hook *hooks, size_t n_hooks, bool accept_preemptio
 		json_decref(report);
 		return -ENOMEM;
 	}
-	target_host(probe->vmlinux, &host);
+	target_host(&host);
 	for (size_t i = 0; i < n_hooks; i++)
 		find_place(probe, &host, &hooks[i], accept_preemption_leak, &places[i]);
 	mark_untraceable(places, n_hooks);
