@@ -29,8 +29,6 @@ bool probe_may_load(const struct probe *p)
 
 struct probe *probe_free(struct probe *p)
 {
-	if (p)
-		vmlinux_free(p->vmlinux);
 	free(p);
 	return NULL;
 }
@@ -50,7 +48,7 @@ int probe_new(struct probe **ret_probe)
 	if (io_read_line("/proc/self/uid_map", line, sizeof(line)) == 0)
 		p->namespaced = sscanf(line, "%u %u %u", &inside, &outside, &count) == 3 &&
 				count != UINT32_MAX;
-	if (vmlinux_open(&p->vmlinux) == -ENOMEM)
+	if (vmlinux_get(&p->vmlinux) == -ENOMEM)
 		return -ENOMEM;
 	*ret_probe = take_ptr(p);
 	return 0;
@@ -58,7 +56,7 @@ int probe_new(struct probe **ret_probe)
 
 uint32_t probe_function(const struct probe *p, const char *name)
 {
-	return p->vmlinux ? vmlinux_find(p->vmlinux, name, BTF_KIND_FUNC) : 0;
+	return p->vmlinux ? vmlinux_id(p->vmlinux, name, BTF_KIND_FUNC) : 0;
 }
 
 int probe_program(struct probe *p, enum bpf_prog_type type, enum bpf_attach_type attach,
@@ -103,7 +101,7 @@ static int any_btf(void)
 /* An ops map without a member; creating it registers nothing. */
 static int create_ops_map(const struct vmlinux *v, uint32_t flags)
 {
-	uint32_t id = vmlinux_find(v, "bpf_struct_ops_" OPS_TYPE_TCP_CC, BTF_KIND_STRUCT);
+	uint32_t id = vmlinux_id(v, "bpf_struct_ops_" OPS_TYPE_TCP_CC, BTF_KIND_STRUCT);
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = flags,
 		    .btf_vmlinux_value_type_id = id);
 	AUTO_CLOSE int btf_fd = -1;
@@ -127,7 +125,7 @@ int probe_ops(struct probe *p, bool *ret_links)
 
 	*ret_links = false;
 	p->log[0] = 0;
-	id = p->vmlinux ? vmlinux_find(p->vmlinux, OPS_TYPE_TCP_CC, BTF_KIND_STRUCT) : 0;
+	id = p->vmlinux ? vmlinux_id(p->vmlinux, OPS_TYPE_TCP_CC, BTF_KIND_STRUCT) : 0;
 	member = id ? vmlinux_member(p->vmlinux, id, "ssthresh", NULL) : -1;
 	if (member < 0)
 		return -ENOENT;

@@ -20,9 +20,9 @@
 #define PROBE_LOG_BYTES 16384
 
 struct probe {
-	struct vmlinux *vmlinux; /* NULL: no BTF */
-	uint64_t caps;		 /* CapEff */
-	bool namespaced;	 /* in a user namespace of its own: capabilities reach no BPF */
+	const struct vmlinux *vmlinux; /* NULL: no BTF */
+	uint64_t caps;		       /* CapEff */
+	bool namespaced; /* in a user namespace of its own: capabilities reach no BPF */
 	char log[PROBE_LOG_BYTES];
 };
 

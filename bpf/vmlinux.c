@@ -216,6 +216,14 @@ void vmlinux_find(const struct vmlinux *v, struct vmlinux_name *names, size_t n)
 	}
 }
 
+uint32_t vmlinux_id(const struct vmlinux *v, const char *name, uint32_t kind)
+{
+	struct vmlinux_name n = {name, kind, 0};
+
+	vmlinux_find(v, &n, 1);
+	return n.id;
+}
+
 bool vmlinux_same_prototype(const struct vmlinux *v, uint32_t func_a, uint32_t func_b)
 {
 	const struct btf_type *a = vmlinux_type(v, func_a);

@@ -35,6 +35,8 @@ struct vmlinux_name {
 
 /* All in one pass. */
 void vmlinux_find(const struct vmlinux *v, struct vmlinux_name *names, size_t n);
+/* One name: its id, 0 when there is none. */
+uint32_t vmlinux_id(const struct vmlinux *v, const char *name, uint32_t kind);
 /* NULL when there is no such type. */
 const struct btf_type *vmlinux_type(const struct vmlinux *v, uint32_t id);
 const char *vmlinux_name(const struct vmlinux *v, uint32_t id);
