@@ -90,14 +90,15 @@ test_a_name_of_another_hot_fix_is_refused_and_that_one_runs_on() {
 	expect 0 hotfixctl remove second
 }
 
-# The kernel itself would not register these; behind a dispatcher Reno fills the gaps.
-test_members_that_a_version_lacks_are_those_of_reno() {
+# Our dispatchers would hide what is missing: the version itself has to be whole.
+test_ops_that_the_kernel_would_not_register_are_refused() {
 	stored incomplete 1 "$bad/cc_incomplete.bpf.o"
-	expect 0 hotfixctl apply incomplete --commit
-	"$act" tcp=fgn_incomplete
-	expect 0 hotfixctl disable incomplete
-	expect 0 hotfixctl remove incomplete
+	expect 6 hotfixctl apply incomplete --commit
+	says fgn_incomplete ssthresh
+	hotfix_is incomplete .live_serial null
 	same ENOENT "$("$act" tcp=fgn_incomplete || :)" "tcp=fgn_incomplete"
+	expect 0 hotfixctl remove incomplete
+	serves
 }
 
 test_versions_with_other_members_replace_each_other() {
