@@ -102,7 +102,8 @@ static void settle_crashed(struct hotfixes *all, const struct store_change *c)
 {
 	char why[256];
 
-	if (is_verb(c, "apply") || is_verb(c, "enable") || is_verb(c, "rollback")) {
+	if (is_verb(c, "apply") || is_verb(c, "enable") || is_verb(c, "rollback") ||
+	    is_verb(c, "restore")) {
 		snprintf(why, sizeof(why),
 			 "the host went down while change %" PRIu64 " (%s) was under way",
 			 c->id, c->verb);

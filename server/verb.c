@@ -398,5 +398,6 @@ int verb_apply_committed(struct hotfix *h, uint64_t serial, struct fail *reterr_
 {
 	struct verb_apply a = {.serial = serial, .commit = true};
 
-	return start_stage(h, "apply", &a, true, "applied again at start", reterr_fail);
+	return start_stage(h, "restore", &a, true,
+			   "committed before, not in the kernel at start", reterr_fail);
 }

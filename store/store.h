@@ -118,7 +118,7 @@ int store_was_committed(struct store *s, const char *name, uint64_t serial, bool
 struct store_change {
 	uint64_t id;
 	char name[HOOK_NAME_MAX + 1];
-	char verb[16];	 /* import apply commit rollback disable enable remove trial adopt */
+	char verb[16];	 /* apply commit rollback disable enable remove, restore (at start) */
 	uint64_t serial; /* asked for; 0 none */
 	uint64_t from_serial; /* live before */
 	char boot_id[CLOCK_BOOT_ID_BYTES];
