@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#define BENCH_ERR EACCES
+#include "bench_patch.h"
