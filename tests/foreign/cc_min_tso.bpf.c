@@ -38,10 +38,12 @@ extern void tcp_reno_cong_avoid(struct sock *sk, __u32 ack, __u32 acked) __ksym;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 4);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, __u64);
 } min_tso_calls SEC(".maps");
+
+__u64 events; /* which of them come here differs between kernels */
 
 static __always_inline void count(__u32 key)
 {
@@ -75,12 +77,12 @@ __u32 STRUCT_OPS(tso_min, struct sock *sk)
 
 void STRUCT_OPS(tso_event, struct sock *sk, enum tcp_ca_event event)
 {
-	count(2);
+	events++;
 }
 
 void STRUCT_OPS(tso_acked, struct sock *sk, const struct ack_sample *sample)
 {
-	count(3);
+	count(2);
 }
 
 SEC(".struct_ops")

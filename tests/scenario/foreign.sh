@@ -103,18 +103,18 @@ each() {
 
 	for name in "${names[@]}"; do
 		while [ "$(jobs -rp | wc -l)" -ge 3 ]; do wait -n || :; done
-		one "$step.$name" "$verb" "$name$suffix" "$@" &
+		one "$step" "$name" "$verb" "$name$suffix" "$@" &
 	done
 	wait "${!}" || :
 	while [ -n "$(jobs -rp | grep -vx "$daemon")" ]; do wait -n || :; done
 }
 
 one() {
-	local to=$1 rc=0
-	shift
+	local step=$1 name=$2 rc=0
+	shift 2
 
-	hotfixctl "$@" >"$T/$to" 2>&1 || rc=$?
-	echo "exit status $rc" >>"$T/$to"
+	hotfixctl "$@" >"$T/$step.$name" 2>&1 || rc=$?
+	echo "$step.$name $rc" >>"$T/codes"
 }
 
 setup() {
@@ -142,66 +142,90 @@ setup() {
 	deeds 4
 	each remove remove
 	hotfixctl status -j >"$T/status.5"
+	remember
+}
+
+# What the tests ask for, read once: every process counts in an emulated guest.
+declare -A code_of was counted_before counted_after gave
+remember() {
+	local key value step name paths fields i
+
+	while read -r key value; do code_of[$key]=$value; done <"$T/codes"
+	for step in 1 2 3 4; do
+		while read -r key value; do counted_before[$step.$key]=$value; done <"$T/before.$step"
+		while read -r key value; do counted_after[$step.$key]=$value; done <"$T/after.$step"
+		while read -r key value; do gave[$step.$key]=$value; done <"$T/deeds.$step"
+	done
+	for step in 1 2 3 4 5 trial; do
+		paths=()
+		for name in "${names[@]}"; do
+			for key in state live_serial committed_serial trial_serial; do
+				paths+=(".hotfixes[name=$name].$key")
+			done
+		done
+		read -r -a fields <<<"$("$act" field "$T/status.$step" "${paths[@]}")"
+		i=0
+		for name in "${names[@]}"; do
+			was[$step.$name]=${fields[*]:i:4}
+			i=$((i + 4))
+		done
+	done
+	for name in "${names[@]}"; do
+		was[kinds.$name]=$("$act" field "$T/status.1" ".hotfixes[name=$name].hooks[].kind" \
+			".hotfixes[name=$name].hooks[].calls")
+	done
 }
 
 # --- what is said of them ------------------------------------------------------------------------
 
 went() { # went STEP NAME
-	[ "$(tail -n 1 "$T/$1.$2")" = 'exit status 0' ] || fail "$1 $2: $(tr '\n' ' ' <"$T/$1.$2")"
+	[ "${code_of[$1.$2]:-}" = 0 ] || fail "$1 $2: exit status ${code_of[$1.$2]:-}: $(tr '\n' ' ' <"$T/$1.$2")"
 }
 
-was() { # was STEP NAME 'STATE LIVE COMMITTED TRIAL'
-	local h=".hotfixes[name=$2]"
-
-	cp "$T/status.$1" "$out"
-	field "$3" "$h.state" "$h.live_serial" "$h.committed_serial" "$h.trial_serial"
+stood() { # stood STEP NAME 'STATE LIVE COMMITTED TRIAL'
+	same "$3" "${was[$1.$2]}" "$2 in step $1"
 }
 
 counted() { # counted STEP MAP WHICH: that version alone, and in every entry of its map
-	local before after newest
+	local before=${counted_before[$1.$2]} after=${counted_after[$1.$2]} versions
 
-	before=$(sed -n "s/^$2 //p" "$T/before.$1")
-	after=$(sed -n "s/^$2 //p" "$T/after.$1")
 	alone "$before" "$after" "$3" ||
 		fail "in step $1 version $3 should have run alone: $2 of each version: $before, then $after"
-	newest=$(cut -d'|' -f$(($3 + 1)) <<<"$after")
-	[[ ,$newest, != *,0,* ]] || fail "in step $1 not all entries of $2 count: $newest"
+	IFS='|' read -r -a versions <<<"$after"
+	[[ ,${versions[$3]}, != *,0,* ]] || fail "in step $1 not all entries of $2 count: $after"
 }
 
 lived() { # lived NAME
-	local name=$1 map=${map_of[$1]} kinds
+	local name=$1 map=${map_of[$1]} kinds=${was[kinds.$1]}
 
 	went apply1 "$name"
-	was 1 "$name" 'live 1 1 -'
+	stood 1 "$name" 'live 1 1 -'
 	counted 1 "$map" 0
-	cp "$T/status.1" "$out"
-	kinds=$("$act" field "$out" ".hotfixes[name=$name].hooks[].kind" ".hotfixes[name=$name].hooks[].calls")
 	case $kinds in
 	*overlap*) ;; # counted by nobody but the object
 	*[1-9]*) ! [[ " $kinds " = *" 0 "* ]] || fail "a hook was never called: $kinds" ;;
 	*) fail "no hook was called: $kinds" ;;
 	esac
 	went apply2 "$name"
-	was trial "$name" 'trial 2 1 2'
+	stood trial "$name" 'trial 2 1 2'
 	went commit "$name"
-	was 2 "$name" 'live 2 2 -'
+	stood 2 "$name" 'live 2 2 -'
 	counted 2 "$map" 1
 	went rollback "$name"
-	was 3 "$name" 'live 1 1 -'
+	stood 3 "$name" 'live 1 1 -'
 	counted 3 "$map" 0
 	went disable "$name"
-	was 4 "$name" 'disabled - 1 -'
+	stood 4 "$name" 'disabled - 1 -'
 	went remove "$name"
-	was 5 "$name" '- - - -'
+	stood 5 "$name" '- - - -'
 }
 
 deed_gave() { # deed_gave KIND LIVE-1 LIVE-2 ROLLED-BACK DISABLED: words of a result by spaces
-	local kind=$1 step n=$((($# - 1) / 4)) got
+	local kind=$1 step n=$((($# - 1) / 4))
 
 	# add_test keeps words, not arguments: a quarter of them belongs to each step.
 	for step in 1 2 3 4; do
-		got=$(sed -n "s/^$kind //p" "$T/deeds.$step")
-		same "${*:2+(step-1)*n:n}" "$got" "$kind in step $step (1 live, 2 live, 1 again, off)"
+		same "${*:2+(step-1)*n:n}" "${gave[$step.$kind]:-}" "$kind in step $step (1 live, 2 live, 1 again, off)"
 	done
 }
 

@@ -355,25 +355,27 @@ no_map() {
 	[ "$("$act" maps "$1")" = "$1 -" ]
 }
 
-# sums VALUES: "1,2|0" of act maps -> "3 0"
+# sums VALUES: "1,2|0" of act maps -> summed=(3 0)
 sums() {
-	local map value sum all=''
+	local map value sum maps
 
+	summed=()
 	IFS='|' read -r -a maps <<<"$1"
 	for map in "${maps[@]}"; do
 		sum=0
 		for value in ${map//,/ }; do sum=$((sum + value)); done
-		all+="${all:+ }$sum"
+		summed+=("$sum")
 	done
-	echo "$all"
 }
 
 # alone BEFORE AFTER WHICH: of several versions' maps only that one's (0, 1) counted on
 alone() {
-	local before after i
+	local before after i summed
 
-	read -r -a before <<<"$(sums "$1")"
-	read -r -a after <<<"$(sums "$2")"
+	sums "$1"
+	before=("${summed[@]}")
+	sums "$2"
+	after=("${summed[@]}")
 	[ ${#before[@]} = ${#after[@]} ] || return 1
 	for i in "${!after[@]}"; do
 		if [ "$i" = "$3" ]; then
