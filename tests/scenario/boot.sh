@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}
 failed=0
 
-# boot NAME KERNEL OPTION... -- SCRIPT [PATTERN]: its results under the name of the boot
+# boot NAME KERNEL OPTION... -- SCRIPT [ARGUMENT]: its results, the name before each
 boot() {
 	local name=$1 kernel=$2 options=() log rc=0
 	shift 2
@@ -22,10 +22,10 @@ boot() {
 	shift
 	log=$(mktemp)
 	tests/vm/run --kernel "$kernel" --timeout 240 ${options[@]+"${options[@]}"} -- bash "$@" >"$log" 2>&1 || rc=$?
-	sed -n "s/^\(ok\|not ok\|skip\) - /&$name: /p; /^\(ok\|not ok\|skip\) - /!s/^/# /p" "$log"
+	sed -n "s/^\(ok\|not ok\|skip\) - /&${name:+$name: }/p; t; s/^/# /p" "$log"
 	if [ "$rc" != "${expect_status:-0}" ]; then
 		failed=1
-		grep -q '^not ok' "$log" || echo "not ok - $name: the guest ended with status $rc"
+		grep -q '^not ok' "$log" || echo "not ok - ${name:+$name: }$*: the guest ended with status $rc"
 	fi
 	rm -f "$log"
 }
@@ -36,10 +36,10 @@ boot 'newest without BPF LSM' newest --append lsm=lockdown,yama,apparmor -- test
 disk=$(mktemp -u "$PWD/$B/vm/boot.XXXXXX")
 trap 'rm -f "$disk"' EXIT
 reboots=tests/scenario/boot/reboot.sh
-boot 'first boot' 6.12 --disk "$disk" -- $reboots first
-boot 'next boot' 6.12 --disk "$disk" -- $reboots again
-boot 'boot with hotfix=no-apply' 6.12 --disk "$disk" --append hotfix=no-apply -- $reboots kill_switch
-expect_status=125 boot 'a host that dies in a trial' 6.12 --disk "$disk" -- $reboots dies
-boot 'boot after it died' 6.12 --disk "$disk" -- $reboots after_it_died
+boot '' 6.12 --disk "$disk" -- $reboots first
+boot '' 6.12 --disk "$disk" -- $reboots again
+boot '' 6.12 --disk "$disk" --append hotfix=no-apply -- $reboots kill_switch
+expect_status=125 boot '' 6.12 --disk "$disk" -- $reboots dies
+boot '' 6.12 --disk "$disk" -- $reboots after_it_died
 
 exit $failed

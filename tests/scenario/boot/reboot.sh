@@ -82,7 +82,7 @@ test_after_it_died_the_old_version_runs_and_the_new_one_is_quarantined() {
 	expect 4 hotfixctl apply denies@2
 	says quarantine
 	expect 0 hotfixctl history denies -j
-	field '2 failed CRASHED' '.changes[verb=apply].serial' '.changes[verb=apply].outcome' '.changes[verb=apply].code'
+	field 'apply failed CRASHED' '.changes[serial=2].verb' '.changes[serial=2].outcome' '.changes[serial=2].code'
 }
 
 test_after_it_died_the_audit_chain_holds() {
