@@ -105,36 +105,39 @@ int live_counters(const char *bpffs, const char *name, uint32_t index,
 	return 0;
 }
 
+static int open_control(const char *bpffs, const char *name, uint32_t index, int *ret_fd)
+{
+	AUTO_CLOSE int fd = -1;
+	struct bpf_map_info info;
+	int r = open_map(bpffs, name, index, "hotfix_control", BPF_MAP_TYPE_ARRAY, &info, &fd);
+
+	if (r < 0)
+		return r;
+	if (info.value_size != sizeof(struct hotfix_control))
+		return -EUCLEAN;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
 int live_set_enforce(const char *bpffs, const char *name, uint32_t index, bool enforce)
 {
 	struct hotfix_control control = {.mode = enforce ? HOTFIX_ENFORCE : HOTFIX_OBSERVE};
 	AUTO_CLOSE int fd = -1;
-	struct bpf_map_info info;
 	uint32_t key = 0;
-	int r;
+	int r = open_control(bpffs, name, index, &fd);
 
-	r = open_map(bpffs, name, index, "hotfix_control", BPF_MAP_TYPE_ARRAY, &info, &fd);
-	if (r < 0)
-		return r;
-	if (info.value_size != sizeof(control))
-		return -EUCLEAN;
-	return bpf_map_update_elem(fd, &key, &control, BPF_ANY);
+	return r < 0 ? r : bpf_map_update_elem(fd, &key, &control, BPF_ANY);
 }
 
 int live_get_enforce(const char *bpffs, const char *name, uint32_t index, bool *ret_enforce)
 {
 	struct hotfix_control control;
 	AUTO_CLOSE int fd = -1;
-	struct bpf_map_info info;
 	uint32_t key = 0;
-	int r;
+	int r = open_control(bpffs, name, index, &fd);
 
-	r = open_map(bpffs, name, index, "hotfix_control", BPF_MAP_TYPE_ARRAY, &info, &fd);
-	if (r < 0)
-		return r;
-	if (info.value_size != sizeof(control))
-		return -EUCLEAN;
-	r = bpf_map_lookup_elem(fd, &key, &control);
+	if (r == 0)
+		r = bpf_map_lookup_elem(fd, &key, &control);
 	if (r < 0)
 		return r;
 	*ret_enforce = control.mode != HOTFIX_OBSERVE;

@@ -30,6 +30,15 @@ static int refuse_busy(const struct hotfix *h, struct fail *reterr_fail)
 	return fail_hint(reterr_fail, "wait for it: hotfixctl history %s", h->name);
 }
 
+/* The hot-fix of that name, known so far or not, with no change under way. */
+static int get_idle(struct hotfixes *all, const char *name, struct hotfix **ret_hotfix,
+		    struct fail *reterr_fail)
+{
+	if (hotfix_get(all, name, ret_hotfix) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	return refuse_busy(*ret_hotfix, reterr_fail);
+}
+
 static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 			struct fail *reterr_fail)
 {
@@ -134,10 +143,7 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 		if (r < 0)
 			return store_error(all->store, r, reterr_fail);
 	}
-	r = hotfix_get(all, name, &h);
-	if (r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = refuse_busy(h, reterr_fail);
+	r = get_idle(all, name, &h, reterr_fail);
 	if (r < 0)
 		return r;
 	if (hotfix_live_serial(h) == a.serial) {
@@ -296,10 +302,7 @@ int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
 	}
 	if (r < 0)
 		return store_error(all->store, r, reterr_fail);
-	r = hotfix_get(all, name, &h);
-	if (r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = refuse_busy(h, reterr_fail);
+	r = get_idle(all, name, &h, reterr_fail);
 	if (r < 0)
 		return r;
 	if (!row.disabled) {
@@ -369,10 +372,7 @@ int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_
 	}
 	if (r < 0 && r != -ENOENT)
 		return store_error(all->store, r, reterr_fail);
-	r = hotfix_get(all, name, &h);
-	if (r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = refuse_busy(h, reterr_fail);
+	r = get_idle(all, name, &h, reterr_fail);
 	if (r < 0)
 		return r;
 	if (serial)
