@@ -50,7 +50,7 @@ test_a_function_that_cannot_be_traced_is_named() {
 }
 
 test_a_function_that_fmod_ret_may_not_change_is_named() {
-	refused not_modifiable 6 tcp_v4_connect modifiable
+	refused not_modifiable 5 tcp_v4_connect modifiable
 }
 
 test_a_target_that_could_hang_the_host_is_refused_before_the_kernel_sees_it() {

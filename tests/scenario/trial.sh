@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 setup() {
-	printf '[trial]\nlease = 2s\n' >"$T/conf"
+	printf '[trial]\nlease = 6s\n' >"$T/conf"
 	use shared
 	trusting --config "$T/conf"
 	stored sid 1 fmod_ret_getsid "$short"
@@ -79,7 +79,7 @@ test_kill_9_in_a_trial_ends_it_inside_the_kernel() {
 	expect 0 hotfixctl apply sid@2 --trial 600s
 	live_is 2
 	stop KILL
-	expect 0 "$act" --uid 1000 until 15000 EACCES getsid
+	expect 0 "$act" --uid 1000 until 30000 EACCES getsid
 	live_is 1
 	hotfixd --config "$T/conf"
 	hotfix_is sid live 1 1
@@ -94,7 +94,7 @@ test_a_daemon_that_hangs_in_a_trial_loses_it_and_knows_when_it_is_back() {
 	expect 0 hotfixctl apply sid@2 --trial 600s
 	live_is 2
 	kill -STOP "$(daemon_pid)"
-	expect 0 "$act" --uid 1000 until 15000 EACCES getsid
+	expect 0 "$act" --uid 1000 until 30000 EACCES getsid
 	live_is 1
 	kill -CONT "$(daemon_pid)"
 	eventually idle sid
@@ -214,7 +214,7 @@ test_kill_9_while_a_version_is_loading_leaves_the_old_one_and_a_later_apply_work
 		stop KILL
 		wait $! || :
 		live_is_one_of 1 2
-		expect 0 "$act" --uid 1000 until 15000 EACCES getsid
+		expect 0 "$act" --uid 1000 until 30000 EACCES getsid
 		live_is 1
 		hotfixd --config "$T/conf"
 		eventually idle sid
