@@ -197,8 +197,8 @@ static inline void bench_object(struct bench_object *o, const char *hook, int ve
 		bench_die("%s has %zu hooks", o->path, o->audit.n_hooks);
 }
 
-/* The mapped counters of the newest map of that name. */
-static inline volatile struct hit_seen *bench_seen(int version)
+/* The mapped counters of the newest map of that name, NULL when there is none. */
+static inline volatile struct hit_seen *bench_find_seen(int version, uint32_t *ret_id)
 {
 	char name[BPF_OBJ_NAME_LEN];
 	uint32_t id = 0;
@@ -218,17 +218,29 @@ static inline volatile struct hit_seen *bench_seen(int version)
 		    info.value_size == sizeof(struct hit_seen)) {
 			fd_closep(&newest);
 			newest = fd;
+			*ret_id = id;
 		} else {
 			close(fd);
 		}
 	}
 	if (newest < 0)
-		bench_die("no map %s in the kernel", name);
+		return NULL;
 	p = mmap(NULL, sizeof(struct hit_seen), PROT_READ, MAP_SHARED, newest, 0);
 	if (p == MAP_FAILED)
 		bench_die("mmap of %s: %m", name);
 	close(newest);
 	return p;
+}
+
+static inline volatile struct hit_seen *bench_seen(int version)
+{
+	volatile struct hit_seen *seen;
+	uint32_t id;
+
+	seen = bench_find_seen(version, &id);
+	if (!seen)
+		bench_die("no map seen_%d in the kernel", version);
+	return seen;
 }
 
 static inline void bench_unsee(volatile struct hit_seen *seen)

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * watch [--settle FILE] FROM TO COMMAND [ARG...] -- how long from the start of COMMAND until the verdict of
- * getpgid() changes from FROM to TO (ok, EPERM, EACCES), as a task that spins on it sees it,
+ * watch [--cc] [--settle FILE] FROM TO COMMAND [ARG...] -- how long from the start of COMMAND
+ * until the verdict of getpgid() changes from FROM to TO (ok, EPERM, EACCES), as a task that spins on it sees it,
  * and until COMMAND has ended. One line on stdout:
  *
  *	{"effect_ms":N,"exit_ms":N,"settled_ms":N|null,"calls":N,"between":N,"between_ms":N,
  *	 "after":N}
+ *
+ * With --cc it is not getpgid() but a socket that takes the algorithm hf_bench: ok means that no
+ * version saw it, EPERM that version 1 saw the call, EACCES that version 2 did.
  *
  * calls were made in all; between: with another verdict than FROM and TO before the change;
  * after: with another verdict than TO after it. With TO the same as FROM nothing has to change
@@ -38,6 +41,85 @@ static int verdict(const char *name)
 	bench_die("ok, EPERM or EACCES, not %s", name);
 }
 
+/* ---- verdicts ------------------------------------------------------------------- */
+
+static bool cc;
+static int cc_fd, cc_peer;
+
+static struct cc_seen {
+	volatile struct hit_seen *seen;
+	uint32_t id;
+	uint64_t calls;
+} cc_seen[2];
+
+/* The version that has counted a call since the last look; -1: neither. */
+static int cc_version(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct cc_seen *s = &cc_seen[i];
+		uint64_t now = s->seen ? s->seen->slot[0].calls : 0;
+
+		if (now != s->calls) {
+			s->calls = now;
+			return i;
+		}
+	}
+	return -1;
+}
+
+/* A version that was loaded again counts in a map of its own. */
+static void cc_look_again(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct cc_seen *s = &cc_seen[i];
+		volatile struct hit_seen *seen;
+		uint32_t id = 0;
+
+		seen = bench_find_seen(i + 1, &id);
+		if (!seen || id == s->id) {
+			bench_unsee(seen);
+			continue;
+		}
+		bench_unsee(s->seen);
+		*s = (struct cc_seen){.seen = seen, .id = id};
+	}
+}
+
+static int cc_verdict(void)
+{
+	static const int verdicts[2] = {EPERM, EACCES};
+	int r, version;
+
+	r = bench_set_cc(cc_fd, HIT_CC);
+	if (r == ENOENT)
+		return 0;
+	if (r)
+		bench_die("a socket with %s: %s", HIT_CC, strerror(r));
+	version = cc_version();
+	if (version < 0) {
+		cc_look_again();
+		version = cc_version();
+	}
+	bench_set_cc(cc_fd, "reno");
+	cc_version(); /* the release counts as well */
+	return version < 0 ? 0 : verdicts[version];
+}
+
+static void cc_start(void)
+{
+	bench_connect(&cc_fd, &cc_peer);
+	bench_mark(cc_fd, 0);
+	cc_look_again();
+	for (int i = 0; i < 2; i++)
+		if (cc_seen[i].seen)
+			cc_seen[i].calls = cc_seen[i].seen->slot[0].calls;
+}
+
+static int deed(struct bench_thread *t)
+{
+	return cc ? cc_verdict() : bench_call_getpgid(t);
+}
+
 static void *spinning(void *cookie)
 {
 	struct bench_thread t = {.pid = getpid()};
@@ -45,13 +127,16 @@ static void *spinning(void *cookie)
 	int r;
 
 	(void)cookie;
-	bench_become(0);
-	r = bench_call_getpgid(&t);
+	if (cc)
+		cc_start(); /* stays root, which may look at maps */
+	else
+		bench_become(0);
+	r = deed(&t);
 	if (r != from)
-		bench_die("getpgid() says '%s' before anything was done", strerror(r));
+		bench_die("the verdict is '%s' before anything was done", strerror(r));
 	BENCH_SET(&ready, true);
 	while (!BENCH_GET(&stop)) {
-		r = bench_call_getpgid(&t);
+		r = deed(&t);
 		calls++;
 		if (BENCH_GET(&changed_ns)) {
 			after += r != to;
@@ -96,13 +181,18 @@ int main(int argc, char **argv)
 	int r;
 
 	bench_program = "watch";
+	if (argc > 1 && strcmp(argv[1], "--cc") == 0) {
+		cc = true;
+		argv++;
+		argc--;
+	}
 	if (argc > 2 && strcmp(argv[1], "--settle") == 0) {
 		file = argv[2];
 		argv += 2;
 		argc -= 2;
 	}
 	if (argc < 4) {
-		bench_note("usage: watch [--settle FILE] FROM TO COMMAND [ARG...]");
+		bench_note("usage: watch [--cc] [--settle FILE] FROM TO COMMAND [ARG...]");
 		return 2;
 	}
 	from = verdict(argv[1]);
@@ -125,7 +215,7 @@ int main(int argc, char **argv)
 	end_ns = exit_ns + LIMIT_NS;
 	while (status == 0 && from != to && !BENCH_GET(&changed_ns)) {
 		if (clock_mono_ns() > end_ns)
-			bench_die("%s ended, but getpgid() says the same as before", argv[3]);
+			bench_die("%s ended, but the verdict is the same as before", argv[3]);
 		bench_sleep_us(100);
 	}
 	if (from == to)
