@@ -1019,7 +1019,8 @@ static void test_cc_own(void)
 	check(ok,
 	      "with state of its own a live socket stays with the version that initialised it",
 	      "%" PRIu64 " %" PRIu64, last[1], last[2]);
-	ok = flow_open(&b, CC) && flow_send(&b) && ran(last, 2) == 1 << 2;
+	/* The first socket may still have something to acknowledge. */
+	ok = flow_open(&b, CC) && flow_send(&b) && (ran(last, 2) & 1 << 2);
 	check(ok, "and a new one runs the live version", "%" PRIu64 " %" PRIu64, last[1],
 	      last[2]);
 	check(engine_unstage(&engine, NAME, 1, &fail) == 0 && flow_send(&a) &&
