@@ -259,16 +259,3 @@ void gate_set_cc_previous(struct gate *g, const char *cc)
 	strncpy(padded, cc, sizeof(padded) - 1);
 	memcpy(g->value->cc_previous, padded, sizeof(padded));
 }
-
-bool gate_cc_layout(const struct gate *g, uint32_t *ret_value_bytes, uint32_t *ret_name_at)
-{
-	*ret_value_bytes = g->value->cc_value_bytes;
-	*ret_name_at = g->value->cc_name_at;
-	return *ret_value_bytes != 0;
-}
-
-void gate_set_cc_layout(struct gate *g, uint32_t value_bytes, uint32_t name_at)
-{
-	g->value->cc_name_at = name_at;
-	__atomic_store_n(&g->value->cc_value_bytes, value_bytes, __ATOMIC_RELEASE);
-}

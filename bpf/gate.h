@@ -69,8 +69,6 @@ struct gate_value {
 	struct gate_version version[GATE_VERSIONS];
 	char cc_previous[GATE_CC_BYTES]; /* default congestion control before ours; "" not taken
 					  */
-	gate_u32 cc_value_bytes; /* of this kernel's ops map, and where in its value the */
-	gate_u32 cc_name_at;	 /* algorithm's name stands; 0: not looked up yet */
 };
 
 #ifndef __bpf__
@@ -114,9 +112,6 @@ int gate_map_make(int *ret_fd);
 void gate_set_version(struct gate *g, uint32_t index, const struct gate_version *v);
 void gate_cc_previous(const struct gate *g, char ret_cc[GATE_CC_BYTES]);
 void gate_set_cc_previous(struct gate *g, const char *cc);
-/* False when it was not looked up yet. */
-bool gate_cc_layout(const struct gate *g, uint32_t *ret_value_bytes, uint32_t *ret_name_at);
-void gate_set_cc_layout(struct gate *g, uint32_t value_bytes, uint32_t name_at);
 
 DEFINE_AUTO(struct gate, gate_free)
 #endif

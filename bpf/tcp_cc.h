@@ -10,7 +10,8 @@
  *	ops			the registered ops (a struct_ops map)
  *	link			its registration; before Linux 6.4 the ops map itself is it
  *	ops_new, link_new	while one registration replaces another
- *	ready_<index>		ops made when index was staged, where there are links
+ *	ready_<index>/		ops made when index was staged, or the programs for them
+ *	layout			what this kernel's ops look like
  *
  * Live and new sockets follow the gate. A registration changes only when a version needs
  * other members, another name or other flags than the one before.

@@ -646,6 +646,104 @@ static void test_overlap(void)
 	check_nothing_left("removing a sleepable hot-fix leaves nothing in the kernel");
 }
 
+/* --- tampering ------------------------------------------------------------------------------ */
+
+static bool surveyed_problem(const char *words)
+{
+	AUTO_JSON json_t *h = survey();
+	json_t *problem;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(h, "problems"), i, problem) found |=
+		strstr(json_string_value(problem), words) != NULL;
+	if (!found) {
+		AUTO_FREE char *text = json_dumps(json_object_get(h, "problems"), 0);
+
+		printf("# problems: %s\n", text);
+	}
+	return found;
+}
+
+static int open_pin(enum pin_kind kind, const char *a, const char *b, const char *c)
+{
+	char path[PATH_MAX];
+	int fd = -1;
+
+	pin_path(path, bpffs, NAME, a, b, c, NULL);
+	return pin_open(kind, path, &fd) < 0 ? -1 : fd;
+}
+
+static void pin_over(int fd, const char *a, const char *b, const char *c)
+{
+	char path[PATH_MAX];
+
+	pin_path(path, bpffs, NAME, a, b, c, NULL);
+	pin_replace(fd, path);
+}
+
+static void test_tamper(void)
+{
+	static const char slot[] = "lsm:task_getpgid";
+	AUTO(version_freep) struct version *v = version_read("lsm_2", 3);
+	AUTO(gate_freep) struct gate *g = NULL;
+	struct fail fail = {0};
+	uint32_t one = 1;
+	int versions, first, second, dispatcher, array, gate;
+
+	if (!trampolines("what somebody else pins is noticed"))
+		return;
+	if (!must_stage("lsm_1", 1, 1) || !must_stage("lsm_2", 2, 2) ||
+	    gate_open(bpffs, NAME, &g) < 0)
+		return;
+	gate_commit(g, 1);
+	versions = open_pin(PIN_MAP, "slots", slot, "versions");
+	dispatcher = open_pin(PIN_PROGRAM, "slots", slot, "dispatcher");
+	first = open_pin(PIN_PROGRAM, "v1", "deny", NULL);
+	second = open_pin(PIN_PROGRAM, "v2", "deny", NULL);
+	gate = open_pin(PIN_MAP, "gate", NULL, NULL);
+	check_survey("before, the survey has no problem", 1, true);
+
+	bpf_map_update_elem(versions, &one, &second, 0);
+	check(surveyed_problem("is not the version's"),
+	      "the survey sees that a slot calls another program", "it does not");
+	bpf_map_delete_elem(versions, &one);
+	check(surveyed_problem("is in no slot"), "or none", "it does not");
+	bpf_map_update_elem(versions, &one, &first, 0);
+	pin_over(second, "slots", slot, "dispatcher");
+	check(surveyed_problem("not the dispatcher"), "that the link runs another program",
+	      "it does not");
+	pin_over(dispatcher, "slots", slot, "dispatcher");
+	array = bpf_map_create(BPF_MAP_TYPE_PROG_ARRAY, "other", 4, 4, GATE_VERSIONS, NULL);
+	pin_over(array, "slots", slot, "versions");
+	check(surveyed_problem("another array"), "that the dispatcher calls another array",
+	      "it does not");
+	pin_over(dispatcher, "slots", slot, "versions");
+	check(surveyed_problem("no array"), "that there is none", "it does not");
+	pin_over(versions, "slots", slot, "versions");
+	pin_over(array, "gate", NULL, NULL);
+	check(surveyed_problem("the gate is something else"), "that the gate is none",
+	      "it does not");
+	check(!stage(v, 3, NULL, &fail) && fail.code == FAIL_CONFLICT,
+	      "and the engine does not work with such a gate", "%s", fail.message);
+	pin_over(gate, "gate", NULL, NULL);
+	check_survey("put right again, there is no problem", 1, true);
+
+	pin_over(array, "gate", NULL, NULL);
+	pin_over(second, "slots", slot, "dispatcher");
+	close(versions);
+	close(dispatcher);
+	close(first);
+	close(second);
+	close(array);
+	close(gate);
+	gate_freep(&g);
+	g = NULL;
+	check(engine_remove(&engine, NAME, &fail) == 0, "the worst of it can be removed", "%s",
+	      fail.message);
+	check_nothing_left("and leaves nothing in the kernel");
+}
+
 /* --- killed workers ----------------------------------------------------------------------- */
 
 typedef void (*deed_fn)(void);
@@ -1112,9 +1210,11 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} groups[] = {
-		{"trace", test_trace}, {"fmod_ret", test_fmod_ret}, {"lsm", test_lsm},
-		{"lease", test_lease}, {"overlap", test_overlap},   {"kill", test_kill},
-		{"cc", test_cc},       {"cc_own", test_cc_own},	    {"cc_kill", test_cc_kill},
+		{"trace", test_trace},	   {"fmod_ret", test_fmod_ret},
+		{"lsm", test_lsm},	   {"lease", test_lease},
+		{"overlap", test_overlap}, {"tamper", test_tamper},
+		{"kill", test_kill},	   {"cc", test_cc},
+		{"cc_own", test_cc_own},   {"cc_kill", test_cc_kill},
 	};
 	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	struct fail fail = {0};
