@@ -46,6 +46,7 @@ static __always_inline __u32 dispatcher_index(void)
 	return index < GATE_VERSIONS ? index : 0;
 }
 
+/* Not atomic: an interrupt or a preemption in between may lose one, a call costs less. */
 static __always_inline void dispatcher_count(__u32 index)
 {
 	__u64 *n = bpf_map_lookup_elem(&calls, &index);

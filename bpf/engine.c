@@ -499,6 +499,15 @@ int engine_remove(struct engine *e, const char *name, struct fail *reterr_fail)
 	return remove_all(e, name, g, reterr_fail);
 }
 
+static bool is_empty(const struct engine *e, const char *name)
+{
+	AUTO_NAMES char **names = NULL;
+	char path[PATH_MAX];
+
+	return pin_path(path, e->bpffs, name, NULL) == 0 && pin_names(path, &names) == 0 &&
+	       !names[0];
+}
+
 int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fail)
 {
 	AUTO_NAMES char **names = NULL;
@@ -511,8 +520,8 @@ int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fai
 		return r;
 	r = pin_names(e->bpffs, &names);
 	for (char **n = names; r == 0 && *n; n++) {
-		if (!hook_name_valid(*n))
-			continue; /* not ours */
+		if (!hook_name_valid(*n) || is_empty(e, *n))
+			continue; /* not ours; a worker was killed before it made anything */
 		r = survey_hotfix(e->bpffs, *n, &hotfix);
 		if (r == 0 && json_array_append_new(list, hotfix) < 0)
 			r = -ENOMEM;

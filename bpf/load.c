@@ -200,8 +200,9 @@ static int explain(struct failure *f, struct fail *reterr_fail)
 	r = explain_kernel(f, reterr_fail);
 	if (r < 0)
 		return r;
-	if (between(f->words, "prog '", "'", f->program, sizeof(f->program)) &&
-	    (f->err == EPERM || f->err == EACCES) && !f->log[0])
+	between(f->words, "prog '", "'", f->program, sizeof(f->program));
+	if ((f->err == EPERM || f->err == EACCES) && !f->log[0] &&
+	    (f->program[0] || !may_load_bpf()))
 		return explain_refusal(f, reterr_fail);
 	if (between(f->log, "failed to resolve CO-RE relocation <", "\n", text, sizeof(text))) {
 		tidy_core(text);
