@@ -720,6 +720,12 @@ static void adopt_change(struct hotfix *h, const struct store_change *open, uint
 
 void change_resume(struct hotfix *h, const struct store_change *open, uint32_t index)
 {
+	/* A trial whose length is not known must not pass for one that is over. */
+	if (!plan_u64(open, "trial_ms")) {
+		change_revert(h, open, index, "NO_PLAN",
+			      "the record of the trial does not say how long it was to last");
+		return;
+	}
 	adopt_change(h, open, index);
 	start_ticking(h);
 	hotfix_follow_live(h);

@@ -133,6 +133,7 @@ struct store_change {
 };
 
 void store_change_clear(struct store_change *c);
+/* The intent; c->evidence is kept with it: what a restarted daemon needs to go on. */
 int store_begin_change(struct store *s, const struct store_change *c, uint64_t *ret_id);
 /* An outcome is final (-EEXIST), but "trial" may become another one. */
 int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,

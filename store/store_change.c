@@ -22,19 +22,25 @@ void store_change_clear(struct store_change *c)
 
 int store_begin_change(struct store *s, const struct store_change *c, uint64_t *ret_id)
 {
+	AUTO_FREE char *evidence = NULL;
 	bool mine;
 	int r;
 
 	if (c->name[0] && !hook_name_valid(c->name))
 		return -EINVAL;
+	if (c->evidence) {
+		evidence = json_dumps(c->evidence, JSON_COMPACT | JSON_ENCODE_ANY);
+		if (!evidence)
+			return -ENOMEM;
+	}
 	r = store_enter(s, &mine);
 	if (r < 0)
 		return r;
 	r = sql_run(s->q,
 		    "INSERT INTO change(name, verb, serial, from_serial, boot_id, actor_uid,"
-		    " started_ms) VALUES(?, ?, ?, ?, ?, ?, ?)",
-		    "ssuusuu", c->name, c->verb, c->serial, c->from_serial, c->boot_id,
-		    (uint64_t)c->actor_uid, c->started_ms);
+		    " started_ms, evidence) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+		    "ssuusuus", c->name, c->verb, c->serial, c->from_serial, c->boot_id,
+		    (uint64_t)c->actor_uid, c->started_ms, evidence);
 	if (r == 0)
 		*ret_id = sql_last_id(s->q);
 	return store_leave(s, mine, r);

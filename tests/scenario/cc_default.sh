@@ -13,7 +13,7 @@ becomes_default='{"struct_ops":{"default":true}}'
 own='{"struct_ops":{"state":"own"}}'
 
 setup() {
-	printf '[trial]\nlease = 6s\n' >"$T/conf"
+	printf '[trial]\nlease = 2s\n' >"$T/conf"
 	echo reno >$default
 	use shared
 	trusting --config "$T/conf"

@@ -729,9 +729,32 @@ static void transactions_do_not_nest(void **state)
 
 #define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, fresh_store, close_store)
 
+static void what_an_intent_needs_to_go_on_after_a_crash_is_kept_with_it(void **state)
+{
+	struct store_change c = {.name = "x", .verb = "apply", .serial = 1, .started_ms = 5};
+	struct store *s = NULL;
+	struct store_change back;
+	struct fail fail;
+	uint64_t id;
+
+	(void)state;
+	assert_ok(store_open(unit_path("intent.db"), &s, &fail));
+	c.evidence = json_pack("{s:i}", "trial_ms", 600000);
+	assert_ok(store_begin_change(s, &c, &id));
+	json_decref(c.evidence);
+	store_free(s);
+	assert_ok(store_open(unit_path("intent.db"), &s, &fail));
+	assert_ok(store_get_change(s, id, &back));
+	assert_int_equal(json_integer_value(json_object_get(back.evidence, "trial_ms")),
+			 600000);
+	store_change_clear(&back);
+	store_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_an_intent_needs_to_go_on_after_a_crash_is_kept_with_it),
 		WITH_STORE(the_newest_root_is_in_force),
 		WITH_STORE(a_root_never_goes_back_or_changes),
 		WITH_STORE(a_version_and_its_bundle_are_kept_verbatim),
