@@ -125,13 +125,52 @@ static int load_dispatcher(const struct gate *g, const struct load_hook *lh, int
 	return 0;
 }
 
+static bool is_calls(int fd)
+{
+	struct bpf_map_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return bpf_map_get_info_by_fd(fd, &info, &len) == 0 &&
+	       info.type == BPF_MAP_TYPE_PERCPU_ARRAY && info.max_entries == GATE_VERSIONS &&
+	       info.value_size == sizeof(uint64_t);
+}
+
+/* The arrays of a slot that lost its link hold the versions that are still warm. */
+static int find_maps(const char *folder, int *ret_versions, int *ret_calls)
+{
+	AUTO_CLOSE int versions = -1;
+	AUTO_CLOSE int calls = -1;
+	uint32_t ids[GATE_VERSIONS];
+	char path[PATH_MAX];
+	int r;
+
+	r = pin_path(path, folder, "versions", NULL);
+	if (r == 0)
+		r = pin_open(PIN_MAP, path, &versions);
+	if (r == 0)
+		r = slot_array_ids(versions, ids);
+	if (r == 0)
+		r = pin_path(path, folder, "calls", NULL);
+	if (r == 0)
+		r = pin_open(PIN_MAP, path, &calls);
+	if (r < 0)
+		return r;
+	if (!is_calls(calls))
+		return -EUCLEAN;
+	*ret_versions = take_fd(&versions);
+	*ret_calls = take_fd(&calls);
+	return 0;
+}
+
 static int make_maps(const char *folder, int *ret_versions, int *ret_calls)
 {
 	AUTO_CLOSE int versions = -1;
 	char path[PATH_MAX];
 	int r;
 
-	/* Whatever is there without a link was left by a worker that did not finish. */
+	if (find_maps(folder, ret_versions, ret_calls) == 0)
+		return 0;
+	/* Whatever else is there was left by a worker that did not finish. */
 	r = pin_remove_folder(folder);
 	if (r == 0)
 		r = pin_make_folder(folder);

@@ -80,7 +80,29 @@ static void note_problems(struct hotfix *h, const json_t *survey)
 		snprintf(h->problem, sizeof(h->problem), "%.255s", first);
 }
 
-static void apply_again(struct hotfix *h, const struct store_hotfix *row)
+/*
+ * Is every hook of the committed version attached, and nothing else? Somebody may have taken
+ * a pin away, or a daemon may have died between its store into the gate and the rest.
+ */
+static bool is_whole(const json_t *survey, uint32_t committed)
+{
+	const json_t *slot, *index;
+	size_t i, k;
+
+	if (json_is_false(json_object_get(survey, "settled")))
+		return false;
+	json_array_foreach(json_object_get(survey, "slots"), i, slot)
+	{
+		if (json_is_true(json_object_get(slot, "attached")))
+			continue;
+		json_array_foreach(json_object_get(slot, "indexes"), k,
+				   index) if (json_integer_value(index) ==
+					      (json_int_t)committed) return false;
+	}
+	return true;
+}
+
+static void apply_again(struct hotfix *h, const struct store_hotfix *row, const char *reason)
 {
 	struct fail fail;
 
@@ -89,7 +111,7 @@ static void apply_again(struct hotfix *h, const struct store_hotfix *row)
 			 "not applied in this boot: the kill switch is set");
 		return;
 	}
-	if (verb_apply_committed(h, row->committed_serial, &fail) < 0) {
+	if (verb_apply_committed(h, row->committed_serial, reason, &fail) < 0) {
 		snprintf(h->problem, sizeof(h->problem), "not applied again: %.200s",
 			 fail.message);
 		log_event(LOG_ERR, "not applied again hotfix=%s serial=%" PRIu64 " why=\"%s\"",
@@ -124,7 +146,7 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 	bool has_row = store_get_hotfix(all->store, h->name, &row) == 0;
 	uint32_t committed = 0, trial = 0;
 	uint64_t now_ns = clock_mono_ns(), id;
-	bool lease_lives = false;
+	bool lease_lives = false, known;
 	struct gate_version v;
 	struct fail fail;
 
@@ -181,7 +203,8 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 			     &fail);
 		goto out;
 	}
-	if (committed && !is_known(all, h->name, v)) {
+	known = committed && is_known(all, h->name, v);
+	if (committed && !known) {
 		snprintf(
 			h->problem, sizeof(h->problem),
 			"serial %" PRIu64
@@ -214,7 +237,9 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 		}
 	}
 	if (has_row && row.committed_serial && !row.disabled && !committed)
-		apply_again(h, &row);
+		apply_again(h, &row, "committed before, not in the kernel at start");
+	else if (survey && known && !row.disabled && !is_whole(survey, committed))
+		apply_again(h, &row, "found incomplete in the kernel at start");
 	else if (survey && !committed)
 		change_sweep(h, 0);
 out:

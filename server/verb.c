@@ -394,10 +394,10 @@ int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_
 	return 0;
 }
 
-int verb_apply_committed(struct hotfix *h, uint64_t serial, struct fail *reterr_fail)
+int verb_apply_committed(struct hotfix *h, uint64_t serial, const char *reason,
+			 struct fail *reterr_fail)
 {
 	struct verb_apply a = {.serial = serial, .commit = true};
 
-	return start_stage(h, "restore", &a, true,
-			   "committed before, not in the kernel at start", reterr_fail);
+	return start_stage(h, "restore", &a, true, reason, reterr_fail);
 }

@@ -36,4 +36,5 @@ int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
 int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_t actor_uid,
 		uint64_t *ret_change, struct fail *reterr_fail);
 /* What was committed before, without a trial: after a reboot. */
-int verb_apply_committed(struct hotfix *h, uint64_t serial, struct fail *reterr_fail);
+int verb_apply_committed(struct hotfix *h, uint64_t serial, const char *reason,
+			 struct fail *reterr_fail);
