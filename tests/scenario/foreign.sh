@@ -230,9 +230,9 @@ deed_gave() { # deed_gave KIND LIVE-1 LIVE-2 ROLLED-BACK DISABLED: words of a re
 }
 
 refused_here() {
-	expect 6 hotfixctl apply fgn-fmod-ret-other@1
+	expect 5 hotfixctl apply fgn-fmod-ret-other@1
 	says bpf_modify_return_test modifiable
-	expect 6 hotfixctl apply fgn-fentry-sleepable@1
+	expect 5 hotfixctl apply fgn-fentry-sleepable@1
 	says bpf_fentry_test1 sleepable
 	expect 0 hotfixctl remove fgn-fmod-ret-other
 	expect 0 hotfixctl remove fgn-fentry-sleepable

@@ -65,8 +65,8 @@ scrub() {
 	awk -v t="$T/$1/" 'index($2, t) == 1 { print $2 }' /proc/mounts | tac |
 		while read -r name; do umount -l "$name"; done
 	[ -d "$pins/$1" ] || return 0
-	for name in "$pins/$1"/*/slots/struct_ops:*; do
-		[ -e "$name/registered" ] && "$act" unregister "$name/registered"
+	for name in "$pins/$1"/*/slots/struct_ops:*/{ops,ops_new}; do
+		[ -e "$name" ] && "$act" unregister "$name"
 	done
 	find "$pins/$1" -depth -delete 2>/dev/null
 }

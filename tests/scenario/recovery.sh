@@ -170,6 +170,7 @@ test_a_pin_that_somebody_removed_is_put_back_at_the_next_start() {
 	eventually same_census "$T/census"
 }
 
+no_reno() { [ "$("$act" tcp=fgn_reno)" = ENOENT ]; }
 off() { [ "$("$act" --uid 1000 getsid)" = ok ]; }
 on() { [ "$("$act" --uid 1000 getsid)" = EACCES ]; }
 
@@ -229,13 +230,13 @@ test_a_registration_that_somebody_removed_is_put_back_at_the_next_start() {
 	"$act" tcp=fgn_reno
 	stop KILL
 	for pin in "$bpffs"/fgn-cc-reno/slots/struct_ops:*; do
-		if [ -e "$pin/registered" ]; then
-			"$act" unregister "$pin/registered"
-		else
+		if [ -e "$pin/link" ]; then
 			rm "$pin/link"
+		else
+			"$act" unregister "$pin/ops"
 		fi
 	done
-	same ENOENT "$("$act" tcp=fgn_reno || :)" "tcp=fgn_reno"
+	eventually no_reno
 	hotfixd
 	eventually "$act" tcp=fgn_reno
 	eventually idle
