@@ -238,14 +238,12 @@ int audit_object(const void *elf, size_t len, struct audit *ret_audit, struct fa
 	}
 
 	/* Maps first: they say which struct_ops programs are in use. */
-	bpf_object__for_each_map(m, obj)
-	{
+	bpf_object__for_each_map(m, obj) {
 		r = audit_map(obj, m, a, ops, reterr_fail);
 		if (r < 0)
 			return r;
 	}
-	bpf_object__for_each_program(p, obj)
-	{
+	bpf_object__for_each_program(p, obj) {
 		r = audit_program(p, ops, a, reterr_fail);
 		if (r < 0)
 			return r;

@@ -89,8 +89,7 @@ static int set_maps(const struct dispatch_object *o, struct bpf_object *obj)
 	void *value;
 	int r;
 
-	bpf_object__for_each_map(m, obj)
-	{
+	bpf_object__for_each_map(m, obj) {
 		d = map_of(o, bpf_map__name(m));
 		if (d) {
 			r = d->fd >= 0 ? bpf_map__reuse_fd(m, d->fd) : 0;
@@ -124,14 +123,12 @@ static int keep(struct loading *l, struct bpf_object *obj)
 	struct bpf_map *m;
 	int r = 0;
 
-	bpf_object__for_each_program(p, obj)
-	{
+	bpf_object__for_each_program(p, obj) {
 		d = program_of(l, bpf_program__name(p));
 		if (d && r == 0)
 			r = keep_fd(bpf_program__fd(p), &d->ret_fd);
 	}
-	bpf_object__for_each_map(m, obj)
-	{
+	bpf_object__for_each_map(m, obj) {
 		dm = map_of(l->o, bpf_map__name(m));
 		if (dm && dm->fd < 0 && r == 0)
 			r = keep_fd(bpf_map__fd(m), &dm->fd);
@@ -152,8 +149,7 @@ static int load(struct loading *l, char *log)
 	obj = bpf_object__open_mem(l->o->elf, l->o->len, &opts);
 	if (!obj)
 		return -errno;
-	bpf_object__for_each_program(p, obj)
-	{
+	bpf_object__for_each_program(p, obj) {
 		d = program_of(l, bpf_program__name(p));
 		found += d != NULL;
 		r = bpf_program__set_autoload(p, d != NULL);

@@ -352,16 +352,14 @@ static int open_object(struct load *l, const struct engine_version *v, char *log
 				"libbpf cannot read the object: %s",
 				text[0] ? text : strerror(r));
 	}
-	bpf_object__for_each_map(m, l->obj)
-	{
+	bpf_object__for_each_map(m, l->obj) {
 		if (bpf_map__type(m) != BPF_MAP_TYPE_STRUCT_OPS)
 			continue;
 		r = open_ops(l, v, m, reterr_fail);
 		if (r < 0)
 			return r;
 	}
-	bpf_object__for_each_program(p, l->obj)
-	{
+	bpf_object__for_each_program(p, l->obj) {
 		if (bpf_program__type(p) == BPF_PROG_TYPE_STRUCT_OPS)
 			continue;
 		r = add_hook(l, v, bpf_program__name(p), false, &lh, reterr_fail);

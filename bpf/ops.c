@@ -29,7 +29,9 @@ static bool is_program(const struct bpf_object *obj, const struct bpf_program *w
 {
 	struct bpf_program *p;
 
-	bpf_object__for_each_program(p, obj) if (p == wanted) return true;
+	bpf_object__for_each_program(p, obj)
+		if (p == wanted)
+			return true;
 	return false;
 }
 

@@ -354,11 +354,10 @@ static json_t *overlap_entry(struct survey *s, const char *slot)
 	json_t *entry;
 	size_t i;
 
-	json_array_foreach(s->slots, i,
-			   entry) if (strcmp(json_string_value(json_object_get(entry, "slot")),
-					     slot) == 0 &&
-				      strcmp(json_string_value(json_object_get(entry, "kind")),
-					     "overlap") == 0) return entry;
+	json_array_foreach(s->slots, i, entry)
+		if (strcmp(json_string_value(json_object_get(entry, "slot")), slot) == 0 &&
+		    strcmp(json_string_value(json_object_get(entry, "kind")), "overlap") == 0)
+			return entry;
 	if (!parse_slot(slot, &type, target))
 		problem(s, "overlap/%s is not a slot", slot);
 	entry = json_pack("{s:s, s:s, s:s, s:s, s:b, s:[], s:i}", "slot", slot, "type",

@@ -48,9 +48,9 @@ static const json_t *find_version(const json_t *base, uint64_t serial)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(base, "versions"), i,
-			   v) if ((uint64_t)json_integer_value(json_object_get(v, "serial")) ==
-				  serial) return v;
+	json_array_foreach(json_object_get(base, "versions"), i, v)
+		if ((uint64_t)json_integer_value(json_object_get(v, "serial")) == serial)
+			return v;
 	return NULL;
 }
 
@@ -63,8 +63,7 @@ static int check_versions(const json_t *versions, struct fail *f)
 		return fail_set(
 			f, FAIL_BAD_FORMAT,
 			"manifest: \"versions\" must be an array with at least one item");
-	json_array_foreach(versions, i, v)
-	{
+	json_array_foreach(versions, i, v) {
 		json_int_t serial = json_integer_value(json_object_get(v, "serial"));
 
 		if (!json_is_object(v) || serial < 1)
@@ -72,13 +71,12 @@ static int check_versions(const json_t *versions, struct fail *f)
 					"manifest: item %zu of \"versions\" has no \"serial\" "
 					"of 1 or more",
 					i + 1);
-		json_array_foreach(versions, j, w) if (
-			j < i &&
-			json_integer_value(json_object_get(w, "serial")) ==
-				serial) return fail_set(f, FAIL_BAD_FORMAT,
-							"manifest: serial %" JSON_INTEGER_FORMAT
-							" stands twice in \"versions\"",
-							serial);
+		json_array_foreach(versions, j, w)
+			if (j < i && json_integer_value(json_object_get(w, "serial")) == serial)
+				return fail_set(f, FAIL_BAD_FORMAT,
+						"manifest: serial %" JSON_INTEGER_FORMAT
+						" stands twice in \"versions\"",
+						serial);
 	}
 	return 0;
 }
@@ -104,8 +102,7 @@ int build_choose_serial(const json_t *base, uint64_t wanted, uint64_t *ret_seria
 	r = check_versions(versions, reterr_fail);
 	if (r < 0)
 		return r;
-	json_array_foreach(versions, i, v)
-	{
+	json_array_foreach(versions, i, v) {
 		uint64_t serial = (uint64_t)json_integer_value(json_object_get(v, "serial"));
 
 		highest = serial > highest ? serial : highest;

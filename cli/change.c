@@ -129,8 +129,8 @@ static void describe_trial(const struct cli *c, const char *name, char *ret_line
 	if (client_get(c, &doc, NULL, "/v1/hotfixes/%s", name) < 0 ||
 	    !json_object_get(doc, "trial_ms"))
 		return;
-	json_array_foreach(json_object_get(doc, "hooks"), i, hook) calls +=
-		(uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
+	json_array_foreach(json_object_get(doc, "hooks"), i, hook)
+		calls += (uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
 	whole = (uint64_t)json_integer_value(json_object_get(doc, "trial_ms"));
 	left = (uint64_t)json_integer_value(json_object_get(doc, "trial_left_ms"));
 	if (left <= whole)
@@ -435,15 +435,15 @@ static int print_dry_run(struct cli *c, const char *what, const json_t *doc, str
 	bool able = true;
 	size_t i;
 
-	json_array_foreach(hooks, i, h) able &= !json_is_false(json_object_get(h, "ok"));
+	json_array_foreach(hooks, i, h)
+		able &= !json_is_false(json_object_get(h, "ok"));
 	if (c->json) {
 		int r = cli_print_json(doc, f);
 
 		return r < 0 ? r : able ? 0 : fail_exit(FAIL_INCOMPATIBLE);
 	}
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(hooks, i, h)
-	{
+	json_array_foreach(hooks, i, h) {
 		const char *as = text_of(h, "attach_as"), *target = text_of(h, "attach_target");
 		char where[300];
 

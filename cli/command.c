@@ -540,8 +540,7 @@ static int print_names(struct cli *c, struct fail *f)
 
 	if (r < 0)
 		return r;
-	json_array_foreach(json_object_get(doc, "versions"), i, v)
-	{
+	json_array_foreach(json_object_get(doc, "versions"), i, v) {
 		const char *name = json_string_value(json_object_get(v, "name"));
 
 		if (name && strcmp(name, last) != 0)

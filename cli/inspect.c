@@ -187,8 +187,7 @@ static void print_kernels(const json_t *kernels)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(kernels, "ranges"), i, v)
-	{
+	json_array_foreach(json_object_get(kernels, "ranges"), i, v) {
 		const char *from = text_of(v, "from"), *below = text_of(v, "below");
 
 		snprintf(line + strlen(line), sizeof(line) - strlen(line), "%s%s%s%s%s",
@@ -279,8 +278,9 @@ void inspect_print_root(const json_t *root)
 		role = json_object_get(json_object_get(root, "roles"), roles[i]);
 		printf("%-12s %s of %zu keys\n", roles[i], text_of(role, "threshold"),
 		       json_array_size(json_object_get(role, "keys")));
-		json_array_foreach(json_object_get(role, "keys"), k, key) printf(
-			"%-12s %.16s  %s\n", "", text_of(key, "keyid"), text_of(key, "public"));
+		json_array_foreach(json_object_get(role, "keys"), k, key)
+			printf("%-12s %.16s  %s\n", "", text_of(key, "keyid"),
+			       text_of(key, "public"));
 	}
 }
 

@@ -61,8 +61,8 @@ static uint64_t sum_calls(const json_t *hotfix)
 	uint64_t calls = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(hotfix, "hooks"), i, hook) calls +=
-		(uint64_t)json_integer_value(json_object_get(hook, "calls"));
+	json_array_foreach(json_object_get(hotfix, "hooks"), i, hook)
+		calls += (uint64_t)json_integer_value(json_object_get(hook, "calls"));
 	return calls;
 }
 
@@ -120,8 +120,8 @@ static void print_summary(const json_t *hotfixes)
 	for (size_t s = 0; s < ARRAY_SIZE(order); s++) {
 		size_t n = 0;
 
-		json_array_foreach(hotfixes, i, h) n +=
-			strcmp(text_of(h, "state"), order[s][0]) == 0;
+		json_array_foreach(hotfixes, i, h)
+			n += strcmp(text_of(h, "state"), order[s][0]) == 0;
 		if (n)
 			printf("%s%zu %s", separator, n, order[s][1]);
 		separator = n ? ", " : separator;
@@ -169,8 +169,7 @@ int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fai
 	print_daemon(doc);
 	print_summary(hotfixes);
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(hotfixes, i, h)
-	{
+	json_array_foreach(hotfixes, i, h) {
 		char hooks[300], note[1200];
 
 		describe_hooks(h, hooks, sizeof(hooks));
@@ -203,14 +202,16 @@ static void print_versions(const struct cli *c, const json_t *versions)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(versions, i, v) text_table_line(
-		t, text_of(v, "name"), text_of(v, "serial"), text_of(v, "label"),
-		text_of(v, "state"),
-		text_bytes((uint64_t)json_integer_value(json_object_get(v, "bundle_bytes"))),
-		text_time(json_string_value(json_object_get(v, "imported"))),
-		text_user(json_object_get(v, "imported_uid")),
-		text_short(json_string_value(json_object_get(v, "digest"))),
-		text_of(v, "reason")[0] ? text_of(v, "reason") : text_of(v, "title"));
+	json_array_foreach(versions, i, v)
+		text_table_line(t, text_of(v, "name"), text_of(v, "serial"),
+				text_of(v, "label"), text_of(v, "state"),
+				text_bytes((uint64_t)json_integer_value(
+					json_object_get(v, "bundle_bytes"))),
+				text_time(json_string_value(json_object_get(v, "imported"))),
+				text_user(json_object_get(v, "imported_uid")),
+				text_short(json_string_value(json_object_get(v, "digest"))),
+				text_of(v, "reason")[0] ? text_of(v, "reason")
+							: text_of(v, "title"));
 	text_table_print(t);
 }
 
@@ -383,8 +384,7 @@ int show_run_history(struct cli *c, const struct args *a, struct fail *reterr_fa
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(doc, "changes"), i, v)
-	{
+	json_array_foreach(json_object_get(doc, "changes"), i, v) {
 		const char *outcome = text_of(v, "outcome"), *code = text_of(v, "code");
 		const char *detail = text_of(v, "detail");
 		char why[1200];
@@ -414,8 +414,7 @@ static void print_rest(const json_t *event)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)event, key, v)
-	{
+	json_object_foreach((json_t *)(uintptr_t)event, key, v) {
 		AUTO_FREE char *text = NULL;
 		bool skip = json_is_null(v) || (json_is_string(v) && !json_string_length(v));
 
@@ -527,8 +526,7 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(doc, "rows"), i, row)
-	{
+	json_array_foreach(json_object_get(doc, "rows"), i, row) {
 		const json_t *detail = json_object_get(row, "detail");
 		AUTO_FREE char *text =
 			detail && !json_is_null(detail)
@@ -580,14 +578,13 @@ static bool print_host(const struct cli *c, const json_t *host)
 	bool able = true;
 	size_t i;
 
-	json_array_foreach(json_object_get(host, "checks"), i, v) able &=
-		strcmp(text_of(v, "status"), "fail") != 0;
+	json_array_foreach(json_object_get(host, "checks"), i, v)
+		able &= strcmp(text_of(v, "status"), "fail") != 0;
 	if (c->json)
 		return able;
 	printf("kernel %s %s\n\n", text_of(k, "release"), text_of(k, "arch"));
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(host, "checks"), i, v)
-	{
+	json_array_foreach(json_object_get(host, "checks"), i, v) {
 		const char *value = text_of(v, "value"), *how = text_of(v, "how");
 		char finding[1024];
 
@@ -596,8 +593,7 @@ static bool print_host(const struct cli *c, const json_t *host)
 		text_table_line(t, text_of(v, "name"), text_of(v, "status"), finding);
 	}
 	text_table_print(t);
-	json_array_foreach(json_object_get(host, "checks"), i, v)
-	{
+	json_array_foreach(json_object_get(host, "checks"), i, v) {
 		const char *why = text_of(v, "why"), *hint = text_of(v, "hint");
 
 		if (strcmp(text_of(v, "status"), "ok") == 0 || !why[0])
@@ -619,12 +615,12 @@ static bool print_hooks(const struct cli *c, const json_t *hooks)
 	const json_t *h;
 	size_t i;
 
-	json_array_foreach(hooks, i, h) able &= json_is_true(json_object_get(h, "ok"));
+	json_array_foreach(hooks, i, h)
+		able &= json_is_true(json_object_get(h, "ok"));
 	if (c->json || json_array_size(hooks) == 0)
 		return able;
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(hooks, i, h)
-	{
+	json_array_foreach(hooks, i, h) {
 		char where[300];
 
 		snprintf(where, sizeof(where), "%s %s", text_of(h, "attach_as"),
@@ -635,8 +631,9 @@ static bool print_hooks(const struct cli *c, const json_t *hooks)
 	}
 	putchar('\n');
 	text_table_print(t);
-	json_array_foreach(hooks, i, h) if (text_of(h, "hint")[0])
-		printf("  hint: %s: %s\n", text_hook(h), text_of(h, "hint"));
+	json_array_foreach(hooks, i, h)
+		if (text_of(h, "hint")[0])
+			printf("  hint: %s: %s\n", text_hook(h), text_of(h, "hint"));
 	return able;
 }
 

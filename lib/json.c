@@ -181,8 +181,7 @@ int json_fields_end(struct json_fields *f)
 	if (f->r < 0)
 		return f->r;
 	/* jansson's iterator takes a non-const object but does not change it. */
-	json_object_foreach((json_t *)(uintptr_t)f->obj, key, v)
-	{
+	json_object_foreach((json_t *)(uintptr_t)f->obj, key, v) {
 		size_t i = 0;
 
 		while (i < f->n_seen && strcmp(f->seen[i], key) != 0)

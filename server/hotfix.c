@@ -37,8 +37,8 @@ struct hotfix *hotfix_find(struct hotfixes *all, const char *name)
 	struct hotfix *h;
 
 	TAILQ_FOREACH(h, &all->list, link)
-	if (strcmp(h->name, name) == 0)
-		return h;
+		if (strcmp(h->name, name) == 0)
+			return h;
 	return NULL;
 }
 
@@ -164,8 +164,8 @@ static struct hotfix *busy_with(struct hotfixes *all, uint64_t change_id)
 	struct hotfix *h;
 
 	TAILQ_FOREACH(h, &all->list, link)
-	if (h->phase != HOTFIX_IDLE && h->change.id == change_id)
-		return h;
+		if (h->phase != HOTFIX_IDLE && h->change.id == change_id)
+			return h;
 	return NULL;
 }
 
@@ -191,12 +191,12 @@ void hotfix_wait_cancel(struct hotfixes *all, struct hotfix_waiter *gone)
 	struct hotfix *h;
 
 	TAILQ_FOREACH(h, &all->list, link)
-	TAILQ_FOREACH(w, &h->change.waiters, link)
-	if (w == gone) {
-		TAILQ_REMOVE(&h->change.waiters, w, link);
-		free(w);
-		return;
-	}
+		TAILQ_FOREACH(w, &h->change.waiters, link)
+			if (w == gone) {
+				TAILQ_REMOVE(&h->change.waiters, w, link);
+				free(w);
+				return;
+			}
 }
 
 bool hotfix_needs_settle(const struct hotfix *h)

@@ -91,13 +91,12 @@ static bool is_whole(const json_t *survey, uint32_t committed)
 
 	if (json_is_false(json_object_get(survey, "settled")))
 		return false;
-	json_array_foreach(json_object_get(survey, "slots"), i, slot)
-	{
+	json_array_foreach(json_object_get(survey, "slots"), i, slot) {
 		if (json_is_true(json_object_get(slot, "attached")))
 			continue;
-		json_array_foreach(json_object_get(slot, "indexes"), k,
-				   index) if (json_integer_value(index) ==
-					      (json_int_t)committed) return false;
+		json_array_foreach(json_object_get(slot, "indexes"), k, index)
+			if (json_integer_value(index) == (json_int_t)committed)
+				return false;
 	}
 	return true;
 }
@@ -258,14 +257,13 @@ static void on_surveyed(const struct worker_result *result, void *cookie)
 			  result->fail.message);
 	json_array_foreach(found, i, one)
 		hotfix_get(rc->all, json_string_value(json_object_get(one, "name")), &h);
-	TAILQ_FOREACH(h, &rc->all->list, link)
-	{
+	TAILQ_FOREACH(h, &rc->all->list, link) {
 		const json_t *survey = NULL;
 
-		json_array_foreach(
-			found, i,
-			one) if (strcmp(json_string_value(json_object_get(one, "name")),
-					h->name) == 0) survey = one;
+		json_array_foreach(found, i, one)
+			if (strcmp(json_string_value(json_object_get(one, "name")), h->name) ==
+			    0)
+				survey = one;
 		if (!result->ok)
 			snprintf(h->problem, sizeof(h->problem),
 				 "the kernel could not be surveyed: %.180s",

@@ -301,8 +301,8 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 	store_each_version(all->store, NULL, add_version_name, names);
 	store_each_hotfix(all->store, add_row_name, names);
 	TAILQ_FOREACH(h, &all->list, link)
-	if (h->gate || h->phase != HOTFIX_IDLE)
-		add_name(names, h->name);
+		if (h->gate || h->phase != HOTFIX_IDLE)
+			add_name(names, h->name);
 	json_object_foreach(names, name, none)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
 	return json_pack("{s:i, s:{s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o}",

@@ -56,13 +56,13 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	int r;
 
 	TAILQ_FOREACH(other, &h->all->list, link)
-	n++;
+		n++;
 	live = calloc(n + 1, sizeof(*live));
 	if (!live)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	TAILQ_FOREACH(other, &h->all->list, link)
-	if (other != h && hotfix_live_serial(other))
-		live[facts.n_live++] = other->name;
+		if (other != h && hotfix_live_serial(other))
+			live[facts.n_live++] = other->name;
 	facts.live = live;
 
 	r = hotfix_open_root(h->all, &root, &root_len, reterr_fail);

@@ -71,8 +71,7 @@ static int parse_envelope(const char *what, const json_t *doc, struct dsse *d,
 		json_bad(&f, "payload", "is not base64");
 		return f.r;
 	}
-	json_array_foreach(signatures, i, item)
-	{
+	json_array_foreach(signatures, i, item) {
 		r = parse_signature(item, &d->signatures[i], reterr_fail);
 		if (r < 0)
 			return r;

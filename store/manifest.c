@@ -80,8 +80,7 @@ static void list(struct json_fields *f, const char *key, size_t max,
 	size_t i;
 
 	*ret_n = 0;
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach(items, i, item) {
 		const char *s = json_string_value(item);
 		char why[96];
 
@@ -188,8 +187,7 @@ static void parse_hooks(struct json_fields *f, struct manifest *m)
 
 	if (f->r == 0 && json_array_size(hooks) == 0)
 		json_bad(f, "hooks", "must name at least one hook");
-	json_array_foreach(hooks, i, item)
-	{
+	json_array_foreach(hooks, i, item) {
 		parse_hook(f, item, &m->hooks[i]);
 		for (size_t j = 0; f->r == 0 && j < i; j++)
 			if (strcmp(m->hooks[j].program, m->hooks[i].program) == 0)
@@ -205,8 +203,7 @@ static void parse_ranges(struct json_fields *g, struct manifest *m)
 	const json_t *ranges = json_arr_or_null(g, "ranges", MANIFEST_LIST_MAX), *item;
 	size_t i;
 
-	json_array_foreach(ranges, i, item)
-	{
+	json_array_foreach(ranges, i, item) {
 		struct manifest_range *r = &m->ranges[i];
 		struct json_fields h = inner(g, "manifest: kernels: range", item);
 		const char *from = json_str_or(&h, "from", sizeof(r->from) - 1, "");
@@ -319,8 +316,7 @@ static void parse_limits(struct json_fields *g)
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)limits, name, v)
-	{
+	json_object_foreach((json_t *)(uintptr_t)limits, name, v) {
 		char why[96];
 		double limit = json_number_value(v);
 
@@ -340,8 +336,7 @@ static void parse_command(struct json_fields *h)
 
 	if (h->r == 0 && json_array_size(command) == 0)
 		json_bad(h, "command", "must be a list: path and arguments");
-	json_array_foreach(command, i, item)
-	{
+	json_array_foreach(command, i, item) {
 		const char *s = json_string_value(item);
 
 		if (!s || json_string_length(item) > 1024 || !plain_is(s, false) ||
@@ -406,8 +401,7 @@ static void parse_health(struct json_fields *f, struct manifest *m)
 	list(&g, "off", ARRAY_SIZE(off), check_known, "names of health checks", off, &n_off);
 	parse_limits(&g);
 	probes = json_arr_or_null(&g, "probes", MANIFEST_PROBES_MAX);
-	json_array_foreach(probes, i, item)
-	{
+	json_array_foreach(probes, i, item) {
 		const char *name = json_string_value(json_object_get(item, "name"));
 
 		parse_probe(&g, item);

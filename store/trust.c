@@ -34,8 +34,7 @@ static int parse_role(const char *name, const json_t *obj, struct trust_role *re
 		json_bad(&f, "keys", "is missing");
 	if (json_fields_end(&f) < 0)
 		return f.r;
-	json_array_foreach(keys, i, item)
-	{
+	json_array_foreach(keys, i, item) {
 		struct key_public p;
 		int r;
 
@@ -65,8 +64,7 @@ static int parse_floors(const json_t *floors, json_t **ret_floors, struct fail *
 	if (json_object_size(floors) > TRUST_FLOORS_MAX)
 		return fail_set(reterr_fail, FAIL_BAD_FORMAT, "root: more than %d floors",
 				TRUST_FLOORS_MAX);
-	json_object_foreach((json_t *)(uintptr_t)floors, name, serial)
-	{
+	json_object_foreach((json_t *)(uintptr_t)floors, name, serial) {
 		if (!hook_name_valid(name))
 			return fail_set(reterr_fail, FAIL_BAD_FORMAT,
 					"root: floors: \"%.64s\" is not the name of a hot-fix",

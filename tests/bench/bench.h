@@ -344,8 +344,7 @@ static inline struct bpf_object *bench_load(const struct bench_object *o,
 	obj = bpf_object__open_mem(o->elf, o->len, NULL);
 	if (!obj)
 		bench_die("open %s: %m", o->path);
-	bpf_object__for_each_map(map, obj)
-	{
+	bpf_object__for_each_map(map, obj) {
 		struct bpf_map *same =
 			like ? bpf_object__find_map_by_name(like, bpf_map__name(map)) : NULL;
 
@@ -354,9 +353,9 @@ static inline struct bpf_object *bench_load(const struct bench_object *o,
 			bench_die("%s: the counters cannot be kept: %m", o->path);
 	}
 	/* Links for struct_ops came with 6.4. */
-	bpf_object__for_each_map(map, obj) if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS &&
-					       bench_kernel_before(6, 4))
-		bpf_map__set_map_flags(map, bpf_map__map_flags(map) & ~BPF_F_LINK);
+	bpf_object__for_each_map(map, obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS && bench_kernel_before(6, 4))
+			bpf_map__set_map_flags(map, bpf_map__map_flags(map) & ~BPF_F_LINK);
 	if (bpf_object__load(obj) < 0)
 		bench_die("load %s: %m", o->path);
 	return obj;
@@ -366,8 +365,9 @@ static inline struct bpf_map *bench_ops(const struct bpf_object *obj)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, obj) if (bpf_map__type(map) ==
-					       BPF_MAP_TYPE_STRUCT_OPS) return map;
+	bpf_object__for_each_map(map, obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			return map;
 	return NULL;
 }
 

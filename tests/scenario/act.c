@@ -595,8 +595,7 @@ static void walk(const json_t *v, const char *path, bool *spaced)
 		walk(json_array_get(v, n), end + 1, spaced);
 		return;
 	}
-	json_array_foreach(v, i, item)
-	{
+	json_array_foreach(v, i, item) {
 		if (eq && !has_field(item, path, eq - path, eq + 1, end - eq - 1))
 			continue;
 		walk(item, end + 1, spaced);

@@ -22,7 +22,9 @@ static const json_t *find_check(const json_t *report, const char *name)
 	const json_t *c;
 	size_t i;
 
-	json_array_foreach(checks, i, c) if (strcmp(str(c, "name"), name) == 0) return c;
+	json_array_foreach(checks, i, c)
+		if (strcmp(str(c, "name"), name) == 0)
+			return c;
 	return NULL;
 }
 
@@ -43,8 +45,7 @@ static void every_check_has_a_status_and_says_how_it_is_known(void **state)
 	assert_int_equal(doctor_host("/sys/fs/bpf/hotfix", &report), 0);
 	assert_string_equal(str(json_object_get(report, "kernel"), "release"), u.release);
 	assert_true(json_array_size(json_object_get(report, "checks")) >= 10);
-	json_array_foreach(json_object_get(report, "checks"), i, c)
-	{
+	json_array_foreach(json_object_get(report, "checks"), i, c) {
 		const char *status = str(c, "status");
 
 		assert_true(strcmp(status, "ok") == 0 || strcmp(status, "warn") == 0 ||
@@ -121,8 +122,7 @@ static void hooks_are_answered_in_order_with_kind_and_way_in(void **state)
 	(void)state;
 	assert_int_equal(doctor_hooks(hooks, 4, false, &report), 0);
 	assert_int_equal(json_array_size(report), 4);
-	json_array_foreach(report, i, r)
-	{
+	json_array_foreach(report, i, r) {
 		assert_string_equal(str(r, "program"), hooks[i].program);
 		assert_string_equal(str(r, "target"), hooks[i].target);
 		if (json_is_false(json_object_get(r, "ok")))

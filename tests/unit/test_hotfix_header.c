@@ -73,7 +73,8 @@ static size_t n_maps(const struct bpf_object *o)
 	struct bpf_map *m;
 	size_t n = 0;
 
-	bpf_object__for_each_map(m, o) n++;
+	bpf_object__for_each_map(m, o)
+		n++;
 	return n;
 }
 

@@ -194,8 +194,7 @@ static void a_wrong_type_is_refused_for_every_field(void **state)
 	json_t *v;
 
 	(void)state;
-	json_object_foreach(doc, key, v)
-	{
+	json_object_foreach(doc, key, v) {
 		for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 			AUTO_JSON json_t *copy = json_copy(doc);
 			AUTO_FREE char *text = NULL;

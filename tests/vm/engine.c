@@ -227,9 +227,9 @@ static json_t *survey(void)
 		check(false, "the survey reads", "%s", fail.message);
 		return json_object();
 	}
-	json_array_foreach(json_object_get(s, "hotfixes"), i,
-			   each) if (strcmp(json_string_value(json_object_get(each, "name")),
-					    NAME) == 0) h = json_incref(each);
+	json_array_foreach(json_object_get(s, "hotfixes"), i, each)
+		if (strcmp(json_string_value(json_object_get(each, "name")), NAME) == 0)
+			h = json_incref(each);
 	json_decref(s);
 	return h ? h : json_object();
 }
@@ -241,8 +241,8 @@ static void check_survey(const char *sentence, size_t n_slots, bool settled)
 	json_t *slot;
 	size_t i, attached = 0;
 
-	json_array_foreach(json_object_get(h, "slots"), i, slot) attached +=
-		json_is_true(json_object_get(slot, "attached"));
+	json_array_foreach(json_object_get(h, "slots"), i, slot)
+		attached += json_is_true(json_object_get(slot, "attached"));
 	check(json_array_size(json_object_get(h, "problems")) == 0 &&
 		      json_array_size(json_object_get(h, "slots")) == n_slots &&
 		      (!settled || attached == n_slots) &&
@@ -257,8 +257,8 @@ static uint64_t recursion_misses(void)
 	json_t *slot;
 	size_t i;
 
-	json_array_foreach(json_object_get(h, "slots"), i, slot) sum +=
-		json_integer_value(json_object_get(slot, "recursion_misses"));
+	json_array_foreach(json_object_get(h, "slots"), i, slot)
+		sum += json_integer_value(json_object_get(slot, "recursion_misses"));
 	return sum;
 }
 
@@ -655,8 +655,8 @@ static bool surveyed_problem(const char *words)
 	bool found = false;
 	size_t i;
 
-	json_array_foreach(json_object_get(h, "problems"), i, problem) found |=
-		strstr(json_string_value(problem), words) != NULL;
+	json_array_foreach(json_object_get(h, "problems"), i, problem)
+		found |= strstr(json_string_value(problem), words) != NULL;
 	if (!found) {
 		AUTO_FREE char *text = json_dumps(json_object_get(h, "problems"), 0);
 
