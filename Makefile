@@ -122,8 +122,9 @@ check: all setup	## lint, unit, scenario and guest tests; ends with `N passed, N
 	@DEPS=$(DEPS) tests/check
 check-long: all setup	## the same, and the tests that take long
 	@DEPS=$(DEPS) tests/check --long
-bench: all	## measurements, one JSON line each
-	@DEPS=$(DEPS) ./setup.sh test bench
+bench:	## measurements, one JSON line each, and nothing else on stdout
+	@$(MAKE) all >&2
+	@DEPS=$(DEPS) ./setup.sh test bench >&2
 	@DEPS=$(DEPS) tests/bench/run
 fuzzers: $(FUZZERS)
 fuzz:	## fuzz what parses foreign bytes, FUZZ_TIME seconds each (60)
