@@ -139,6 +139,8 @@ int store_begin_change(struct store *s, const struct store_change *c, uint64_t *
 int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *outcome,
 		     const char *code, const char *detail, const char *log_or_null,
 		     const json_t *evidence_or_null);
+/* Of a change that has its outcome: what was learned while tidying up after it. */
+int store_set_evidence(struct store *s, uint64_t id, const json_t *evidence);
 int store_get_change(struct store *s, uint64_t id, struct store_change *ret_change);
 /* Newest first; name NULL: all; open_only: those without an outcome, oldest first. */
 int store_each_change(struct store *s, const char *name, bool open_only, unsigned int limit,

@@ -123,6 +123,22 @@ int store_end_change(struct store *s, uint64_t id, uint64_t now_ms, const char *
 			   end_change(s, id, now_ms, outcome, code, detail, log, evidence));
 }
 
+int store_set_evidence(struct store *s, uint64_t id, const json_t *evidence)
+{
+	AUTO_FREE char *text = json_dumps(evidence, JSON_COMPACT | JSON_ENCODE_ANY);
+	bool mine;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	return store_leave(
+		s, mine,
+		sql_run(s->q, "UPDATE change SET evidence = ? WHERE id = ?", "su", text, id));
+}
+
 static int read_change(struct sql_rows *rows, struct store_change *c)
 {
 	int r;

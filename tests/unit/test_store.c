@@ -568,6 +568,22 @@ static void an_outcome_is_final_but_a_trial_ends(void **state)
 			 -EEXIST);
 }
 
+static void evidence_may_be_added_to_a_change_that_is_over(void **state)
+{
+	uint64_t id = begin("fix", "rollback", 1000);
+	json_t *evidence = json_pack("{s:i}", "moved", 3);
+	struct store_change c;
+
+	(void)state;
+	assert_ok(store_end_change(store, id, 2000, "done", "", "", NULL, NULL));
+	assert_ok(store_set_evidence(store, id, evidence));
+	assert_ok(store_get_change(store, id, &c));
+	assert_string_equal(c.outcome, "done");
+	assert_true(json_equal(c.evidence, evidence));
+	store_change_clear(&c);
+	json_decref(evidence);
+}
+
 static void an_outcome_is_one_of_the_known_words(void **state)
 {
 	uint64_t id = begin("fix", "apply", 1000);
@@ -779,6 +795,7 @@ int main(void)
 		WITH_STORE(only_what_was_committed_counts_as_committed),
 		WITH_STORE(an_intent_has_no_outcome_until_it_is_given),
 		WITH_STORE(an_outcome_is_final_but_a_trial_ends),
+		WITH_STORE(evidence_may_be_added_to_a_change_that_is_over),
 		WITH_STORE(an_outcome_is_one_of_the_known_words),
 		WITH_STORE(texts_of_strangers_can_always_be_shown),
 		WITH_STORE(the_end_of_a_long_log_is_kept),
