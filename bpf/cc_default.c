@@ -10,10 +10,12 @@
 #include "lib/io.h"
 
 #define SYSCTL_AVAILABLE "/proc/sys/net/ipv4/tcp_available_congestion_control"
-#define AVAILABLE_BYTES	 4096
+#define SYSCTL_ALLOWED	 "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+#define LIST_BYTES	 4096
 
-static int current(char ret_name[GATE_CC_BYTES])
+int cc_default_get(char ret_name[GATE_CC_BYTES])
 {
+	memset(ret_name, 0, GATE_CC_BYTES);
 	return io_read_line(CC_DEFAULT_SYSCTL, ret_name, GATE_CC_BYTES);
 }
 
@@ -30,14 +32,14 @@ bool cc_default_is(const char *cc_name)
 {
 	char now[GATE_CC_BYTES];
 
-	return current(now) == 0 && strcmp(now, cc_name) == 0;
+	return cc_default_get(now) == 0 && strcmp(now, cc_name) == 0;
 }
 
-bool cc_default_available(const char *cc_name)
+static bool has(const char *sysctl, const char *cc_name)
 {
-	char list[AVAILABLE_BYTES];
+	char list[LIST_BYTES];
 
-	if (io_read_line(SYSCTL_AVAILABLE, list, sizeof(list)) < 0)
+	if (io_read_line(sysctl, list, sizeof(list)) < 0)
 		return false;
 	for (char *save, *w = strtok_r(list, " ", &save); w; w = strtok_r(NULL, " ", &save))
 		if (strcmp(w, cc_name) == 0)
@@ -45,8 +47,15 @@ bool cc_default_available(const char *cc_name)
 	return false;
 }
 
-static bool is_version_of(const struct gate *g, const char *name)
+bool cc_default_available(const char *cc_name)
 {
+	return has(SYSCTL_AVAILABLE, cc_name);
+}
+
+static bool is_ours(const struct gate *g, const char *ours, const char *name)
+{
+	if (strcmp(name, ours) == 0)
+		return true;
 	for (uint32_t i = 1; i < GATE_VERSIONS; i++)
 		if (strcmp(gate_version(g, i).cc_name, name) == 0)
 			return true;
@@ -59,70 +68,60 @@ static bool is_version_of(const struct gate *g, const char *name)
  */
 static void other(const struct gate *g, const char *ours, char ret_name[GATE_CC_BYTES])
 {
-	static const char *const usual[] = {"cubic", "reno"};
+	const char *usual = "cubic";
 
-	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
-		if (strcmp(usual[i], ours) != 0 && !is_version_of(g, usual[i]) &&
-		    cc_default_available(usual[i])) {
-			strcpy(ret_name, usual[i]);
-			return;
-		}
-	strcpy(ret_name, "reno");
+	if (is_ours(g, ours, usual) || !has(SYSCTL_ALLOWED, usual))
+		usual = "reno";
+	strcpy(ret_name, usual);
 }
 
 /* Recorded before it is written: a worker killed in between has changed nothing. */
-static int take(struct gate *g, const char *cc_name)
+int cc_default_take(struct gate *g, const char *cc_name)
 {
 	char now[GATE_CC_BYTES], previous[GATE_CC_BYTES];
 	int r;
 
 	gate_cc_previous(g, previous);
 	if (!previous[0]) {
-		r = current(now);
+		r = cc_default_get(now);
 		if (r < 0)
 			return r;
-		if (strcmp(now, cc_name) == 0 || is_version_of(g, now))
+		if (is_ours(g, cc_name, now))
 			other(g, cc_name, now);
 		gate_set_cc_previous(g, now);
 	}
 	return set(cc_name);
 }
 
-/* Somebody who chose a third algorithm meanwhile keeps it. */
-int cc_default_give_back(struct gate *g, const char *registered)
-{
-	char now[GATE_CC_BYTES], previous[GATE_CC_BYTES];
-	int r;
-
-	r = current(now);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	gate_cc_previous(g, previous);
-	if (strcmp(now, registered) == 0 || is_version_of(g, now)) {
-		if (!previous[0])
-			other(g, now, previous);
-		r = set(previous);
-		if (r == -ENOENT) { /* its module was unloaded meanwhile */
-			other(g, now, previous);
-			r = set(previous);
-		}
-		if (r < 0)
-			return r;
-	}
-	gate_set_cc_previous(g, "");
-	return 0;
-}
-
-int cc_default_settle(struct gate *g, const char *cc_name, bool wanted, bool anew)
+/*
+ * Elsewhere only what everybody may use: writing a restricted algorithm fails, and the
+ * kernel (seen up to 7.2) loses the reference that it took to look.
+ */
+static int give_back(const struct gate *g, const char *ours, bool own)
 {
 	char previous[GATE_CC_BYTES];
-	bool is = cc_default_is(cc_name);
+	int r;
 
 	gate_cc_previous(g, previous);
-	if (wanted)
-		return is && !anew && previous[0] ? 0 : take(g, cc_name);
-	if (previous[0])
-		return cc_default_give_back(g, cc_name);
-	/* Somebody else made it the default: new sockets are to get the new ops as well. */
-	return is && anew ? set(cc_name) : 0;
+	if (previous[0] && (own || has(SYSCTL_ALLOWED, previous))) {
+		r = set(previous);
+		if (r != -ENOENT) /* its module was unloaded meanwhile */
+			return r;
+	}
+	other(g, ours, previous);
+	return set(previous);
+}
+
+int cc_default_leave(const struct gate *g, const char *ours, const char *to, bool own)
+{
+	char now[GATE_CC_BYTES];
+	int r;
+
+	r = cc_default_get(now);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!is_ours(g, ours, now))
+		return 0;
+	r = to[0] ? set(to) : give_back(g, ours, own);
+	return r < 0 ? r : 1;
 }

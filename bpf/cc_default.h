@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * bpf/cc_default.h -- the host's default congestion control while a hot-fix is it: taken,
- * written again after a registration was replaced, given back. What was the default
- * before is kept in the gate.
+ * bpf/cc_default.h -- the default congestion control of the network namespace we are in
+ * while a hot-fix is it: taken, and given back. What was the default before is kept in the
+ * gate.
  *
- * Context    worker process in the network namespace that is meant; CAP_NET_ADMIN.
+ * Context    worker process; CAP_NET_ADMIN.
  * Errors     -errno of reading or writing net.ipv4.tcp_congestion_control.
  */
 #pragma once
@@ -17,12 +17,16 @@
 
 /* Can sockets choose this algorithm? */
 bool cc_default_available(const char *cc_name);
+int cc_default_get(char ret_name[GATE_CC_BYTES]);
 bool cc_default_is(const char *cc_name);
 
 /*
- * As a version wants it. anew: cc_name was registered anew: the kernel holds the ops that
- * were there when the name was written, not the name.
+ * Makes cc_name the default and keeps what was it before. To be done again when cc_name was
+ * registered anew: the kernel holds the ops that were there when the name was written.
  */
-int cc_default_settle(struct gate *g, const char *cc_name, bool wanted, bool anew);
-/* registered: the name of ours that is about to go, or "". */
-int cc_default_give_back(struct gate *g, const char *registered);
+int cc_default_take(struct gate *g, const char *cc_name);
+/*
+ * A default that is ours, by this name or a version's, becomes to; "": what was it before.
+ * Any other one is somebody's choice and stays. own: the namespace of hotfixd. 1: changed.
+ */
+int cc_default_leave(const struct gate *g, const char *ours, const char *to, bool own);

@@ -128,15 +128,18 @@ static int slot_names(const struct engine *e, const char *name, char ***ret_name
 
 /* --- taking things out -------------------------------------------------------------------- */
 
-/* Everything of one index, complete or half made. Nothing may run it any more. */
-static int clear_index(const struct engine *e, const char *name, struct gate *g, uint32_t index)
+/* Everything of one index, complete or half made. Only sockets may still run it. */
+static int clear_index(const struct engine *e, const char *name, struct gate *g, uint32_t index,
+		       struct cc_left *left)
 {
 	AUTO_NAMES char **slots = NULL;
 	char path[PATH_MAX];
 	int r;
 
+	r = tcp_cc_leave_version(e->bpffs, name, g, index, left);
 	gate_set_version(g, index, NULL);
-	r = slot_names(e, name, &slots);
+	if (r == 0)
+		r = slot_names(e, name, &slots);
 	for (char **s = slots; r == 0 && *s; s++)
 		r = strcmp(*s, TCP_CC_SLOT) == 0 ? tcp_cc_clear(e->bpffs, name, index)
 						 : slot_clear(e->bpffs, name, *s, index);
@@ -163,7 +166,7 @@ static bool slot_unused(const struct engine *e, const char *name, const char *sl
 }
 
 /* Slots that no version uses any more. */
-static int sweep(const struct engine *e, const char *name, struct gate *g,
+static int sweep(const struct engine *e, const char *name, struct gate *g, struct cc_left *left,
 		 struct fail *reterr_fail)
 {
 	AUTO_NAMES char **slots = NULL;
@@ -177,7 +180,7 @@ static int sweep(const struct engine *e, const char *name, struct gate *g,
 		if (strcmp(*s, TCP_CC_SLOT) == 0) {
 			if (has_cc)
 				continue;
-			r = tcp_cc_remove(e->bpffs, name, g, reterr_fail);
+			r = tcp_cc_remove(e->bpffs, name, g, left, reterr_fail);
 			if (r < 0)
 				return r;
 		} else if (slot_unused(e, name, *s)) {
@@ -204,14 +207,14 @@ static int open_gate(const struct engine *e, const char *name, struct gate **ret
 
 /* The gate last but the folder: until then the hot-fix can be found and removed again. */
 static int remove_all(const struct engine *e, const char *name, struct gate *g,
-		      struct fail *reterr_fail)
+		      struct cc_left *left, struct fail *reterr_fail)
 {
 	AUTO_NAMES char **slots = NULL;
 	char path[PATH_MAX];
 	int r;
 
 	gate_commit(g, 0);
-	r = tcp_cc_remove(e->bpffs, name, g, reterr_fail);
+	r = tcp_cc_remove(e->bpffs, name, g, left, reterr_fail);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 1; i < GATE_VERSIONS; i++) {
@@ -304,8 +307,8 @@ static int describe(const struct load *l, const struct engine_version *v,
 	return l->ops.n_members ? tcp_cc_describe(l, v, ret_facts, reterr_fail) : 0;
 }
 
-static int report_of(const struct load *l, bool needs_settle, json_t **ret_report,
-		     struct fail *reterr_fail)
+static int report_of(const struct load *l, bool needs_settle, const struct cc_left *left,
+		     json_t **ret_report, struct fail *reterr_fail)
 {
 	json_t *report = load_report(l);
 
@@ -314,6 +317,7 @@ static int report_of(const struct load *l, bool needs_settle, json_t **ret_repor
 		json_decref(report);
 		return internal("report", -ENOMEM, reterr_fail);
 	}
+	json_object_set_new(report, "sockets", cc_left_report(left));
 	*ret_report = report;
 	return 0;
 }
@@ -324,7 +328,7 @@ static bool runs(const struct gate *g, uint32_t index)
 }
 
 static int stage(struct engine *e, const struct engine_version *v, struct gate *g,
-		 uint32_t index, struct load *l, struct fail *reterr_fail)
+		 uint32_t index, struct load *l, struct cc_left *left, struct fail *reterr_fail)
 {
 	struct gate_version facts;
 	int r;
@@ -332,7 +336,7 @@ static int stage(struct engine *e, const struct engine_version *v, struct gate *
 	r = describe(l, v, &facts, reterr_fail);
 	if (r < 0)
 		return r;
-	r = clear_index(e, v->name, g, index);
+	r = clear_index(e, v->name, g, index, left);
 	if (r < 0)
 		return internal("what held the index before cannot be removed", r, reterr_fail);
 	r = enter_hooks(e, v->name, g, l, &facts, index, reterr_fail);
@@ -346,14 +350,15 @@ static int stage(struct engine *e, const struct engine_version *v, struct gate *
 static void undo(struct engine *e, const char *name, struct gate *g, uint32_t index)
 {
 	bool others = gate_committed(g) != 0;
+	struct cc_left left = {0};
 
-	clear_index(e, name, g, index);
+	clear_index(e, name, g, index, &left);
 	for (uint32_t i = 1; i < GATE_VERSIONS; i++)
 		others |= gate_version(g, i).serial != 0;
 	if (others)
-		sweep(e, name, g, NULL);
+		sweep(e, name, g, &left, NULL);
 	else
-		remove_all(e, name, g, NULL);
+		remove_all(e, name, g, &left, NULL);
 }
 
 int engine_stage(struct engine *e, const struct engine_version *v, uint32_t index,
@@ -362,6 +367,7 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
 	AUTO(gate_freep) struct gate *g = NULL;
 	AUTO(load_freep) struct load *l = NULL;
 	AUTO_CLOSE int locked = -1;
+	struct cc_left left = {0};
 	bool needs_settle = false;
 	int r;
 
@@ -381,14 +387,14 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
 	if (runs(g, index))
 		return fail_set(reterr_fail, FAIL_CONFLICT, "index %u of %s is live", index,
 				v->name);
-	r = stage(e, v, g, index, l, reterr_fail);
+	r = stage(e, v, g, index, l, &left, reterr_fail);
 	if (r < 0) {
 		undo(e, v->name, g, index);
 		return r;
 	}
 	for (uint32_t i = 1; i < GATE_VERSIONS; i++)
 		needs_settle |= (gate_version(g, i).flags & (GATE_OVERLAP | GATE_CC)) != 0;
-	return report_of(l, needs_settle, ret_report, reterr_fail);
+	return report_of(l, needs_settle, &left, ret_report, reterr_fail);
 }
 
 /* What would only come out when attaching, as far as it can be known before. */
@@ -407,6 +413,7 @@ int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_
 		 struct fail *reterr_fail)
 {
 	AUTO(load_freep) struct load *l = NULL;
+	const struct cc_left left = {0};
 	struct gate_version facts;
 	int r;
 
@@ -418,35 +425,48 @@ int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_
 	if (r == 0)
 		r = foresee(l, reterr_fail);
 	return r < 0 ? r
-		     : report_of(l, (facts.flags & (GATE_OVERLAP | GATE_CC)) != 0, ret_report,
-				 reterr_fail);
+		     : report_of(l, (facts.flags & (GATE_OVERLAP | GATE_CC)) != 0, &left,
+				 ret_report, reterr_fail);
 }
 
-int engine_settle(struct engine *e, const char *name, uint32_t index, struct fail *reterr_fail)
+/* {"sockets":...}, where there were sockets or defaults to take along. */
+static int report_left(const struct cc_left *left, json_t **ret_report,
+		       struct fail *reterr_fail)
+{
+	json_t *report = json_pack("{s:o*}", "sockets", cc_left_report(left));
+
+	if (!report)
+		return internal("report", -ENOMEM, reterr_fail);
+	*ret_report = report;
+	return 0;
+}
+
+int engine_settle(struct engine *e, const char *name, json_t **ret_report,
+		  struct fail *reterr_fail)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
 	AUTO_CLOSE int locked = -1;
+	struct cc_left left = {0};
+	uint32_t index;
 	int r;
 
 	r = lock(e, name, false, &locked, reterr_fail);
-	if (r == -ENOENT)
-		return index == 0 ? 0
-				  : fail_set(reterr_fail, FAIL_NOT_FOUND,
-					     "no hot-fix %s in the kernel", name);
-	if (r < 0)
+	if (r < 0 && r != -ENOENT)
 		return r;
-	r = gate_open(e->bpffs, name, &g);
-	if (r == -ENOENT && index == 0)
-		return 0;
+	if (r == 0)
+		r = gate_open(e->bpffs, name, &g);
+	if (r == -ENOENT)
+		return report_left(&left, ret_report, reterr_fail);
 	if (r < 0)
 		return gate_failed(name, r, reterr_fail);
-	if (index >= GATE_VERSIONS || (index && !gate_version(g, index).serial))
+	index = gate_live(g, clock_mono_ns());
+	if (index && !gate_version(g, index).serial)
 		return fail_set(reterr_fail, FAIL_NOT_FOUND, "%s has no version at index %u",
 				name, index);
 	/* Make before break. */
 	r = overlap_attach(e->bpffs, name, index, reterr_fail);
 	if (r == 0)
-		r = tcp_cc_settle(e->bpffs, name, g, index, reterr_fail);
+		r = tcp_cc_settle(e->bpffs, name, g, index, &left, reterr_fail);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 1; i < GATE_VERSIONS; i++) {
@@ -456,47 +476,56 @@ int engine_settle(struct engine *e, const char *name, uint32_t index, struct fai
 		if (r < 0)
 			return internal("an older version cannot be detached", r, reterr_fail);
 	}
-	return 0;
+	return report_left(&left, ret_report, reterr_fail);
 }
 
-int engine_unstage(struct engine *e, const char *name, uint32_t index, struct fail *reterr_fail)
+int engine_unstage(struct engine *e, const char *name, uint32_t index, json_t **ret_report,
+		   struct fail *reterr_fail)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
 	AUTO_CLOSE int locked = -1;
+	struct cc_left left = {0};
 	int r;
 
 	if (index == 0 || index >= GATE_VERSIONS)
 		return fail_set(reterr_fail, FAIL_USAGE, "there is no index %u", index);
 	r = lock(e, name, false, &locked, reterr_fail);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	r = gate_open(e->bpffs, name, &g);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0)
+		r = gate_open(e->bpffs, name, &g);
 	if (r == -ENOENT)
-		return 0;
+		return report_left(&left, ret_report, reterr_fail);
 	if (r < 0)
 		return internal("gate", r, reterr_fail);
 	if (runs(g, index))
 		return fail_set(reterr_fail, FAIL_CONFLICT, "index %u of %s is live", index,
 				name);
-	r = clear_index(e, name, g, index);
+	r = clear_index(e, name, g, index, &left);
 	if (r < 0)
 		return internal(name, r, reterr_fail);
-	return sweep(e, name, g, reterr_fail);
+	r = sweep(e, name, g, &left, reterr_fail);
+	return r < 0 ? r : report_left(&left, ret_report, reterr_fail);
 }
 
-int engine_remove(struct engine *e, const char *name, struct fail *reterr_fail)
+int engine_remove(struct engine *e, const char *name, json_t **ret_report,
+		  struct fail *reterr_fail)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
 	AUTO_CLOSE int locked = -1;
+	struct cc_left left = {0};
 	int r;
 
 	r = lock(e, name, false, &locked, reterr_fail);
+	if (r == -ENOENT)
+		return report_left(&left, ret_report, reterr_fail);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return r;
 	r = open_gate(e, name, &g);
 	if (r < 0)
 		return internal("gate", r, reterr_fail);
-	return remove_all(e, name, g, reterr_fail);
+	r = remove_all(e, name, g, &left, reterr_fail);
+	return r < 0 ? r : report_left(&left, ret_report, reterr_fail);
 }
 
 static bool is_empty(const struct engine *e, const char *name)

@@ -63,7 +63,7 @@ struct engine_version {
  * Loads through the verifier, attaches nothing, leaves nothing.
  * Report: {"hooks":[{"type","target","program","slot","attach_as","attach_target",
  * "kind":"dispatcher"|"overlap"|"struct_ops","insns","jited_bytes","ok":bool,"why":null|text}],
- * "load_ms":N,"needs_settle":bool}. attach_as: lsm or fmod_ret for deny hooks, as this host
+ * "load_ms":N,"needs_settle":bool,"sockets"?:cc_left_report()}. attach_as: lsm or fmod_ret for deny hooks, as this host
  * needs.
  */
 int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_report,
@@ -72,14 +72,20 @@ int engine_check(struct engine *e, const struct engine_version *v, json_t **ret_
  * stays. */
 int engine_stage(struct engine *e, const struct engine_version *v, uint32_t index,
 		 json_t **ret_report, struct fail *reterr_fail);
-/* Makes what the gate does not control match index (0: off); make before break. */
-int engine_settle(struct engine *e, const char *name, uint32_t index, struct fail *reterr_fail);
+/*
+ * Makes what the gate does not control match what the gate shows, which is read under the
+ * hot-fix's lock: whoever settles last has settled on what is live then. Make before break.
+ * Report of this and the next two: {"sockets"?:cc_left_report()} (bpf/cc_leave.h).
+ */
+int engine_settle(struct engine *e, const char *name, json_t **ret_report,
+		  struct fail *reterr_fail);
 /* Takes one version out; slots that no version uses any more are detached. */
-int engine_unstage(struct engine *e, const char *name, uint32_t index,
+int engine_unstage(struct engine *e, const char *name, uint32_t index, json_t **ret_report,
 		   struct fail *reterr_fail);
 /* Takes all of the hot-fix out of the kernel; returns when nothing of it is invoked any more.
  */
-int engine_remove(struct engine *e, const char *name, struct fail *reterr_fail);
+int engine_remove(struct engine *e, const char *name, json_t **ret_report,
+		  struct fail *reterr_fail);
 /*
  * What the kernel holds, read from pins, never from their names alone:
  * {"hotfixes":[{"name","committed","trial","live","deadline_ns","cc_previous",

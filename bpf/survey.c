@@ -331,7 +331,7 @@ static int survey_cc(struct survey *s)
 	if (s->gate)
 		live = gate_version(s->gate, s->live);
 	wanted = live.flags & GATE_CC;
-	if (wanted != state.registered ||
+	if (wanted != state.registered || state.unfinished ||
 	    (wanted && (strcmp(live.cc_name, state.cc_name) != 0 ||
 			state.shape != (live.flags & GATE_CC_SHAPE) ||
 			(live.flags & GATE_CC_DEFAULT && !state.is_default))))

@@ -9,6 +9,7 @@
  * read already) and turns the calls below into calls of the kernel's own Reno.
  */
 #include "bpf/dispatcher.bpf.h"
+#include "bpf/owner.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -19,12 +20,6 @@ static __u32 (*const reno_undo_cwnd)(void *sk) = (void *)0x68660003;
 
 /* "state": "own": a socket stays with the version that initialised it. */
 const volatile __u32 own_state SEC(".rodata.own") = 0;
-
-struct owner {
-	__u64 serial; /* an index may have got another version since */
-	__u32 index;
-	__u32 reserved;
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -99,14 +94,19 @@ MEMBER(sndbuf_expand, index_of, return DEFAULT_SNDBUF_FACTOR)
 /*
  * An algorithm with cong_control does all the kernel would do, reductions after a loss
  * included. Without a version to do it the socket cannot stay here: it moves to the
- * kernel's Reno.
+ * kernel's Reno, until bpf/move.h brings it to the registration of what is live.
  */
 #define SOL_TCP	       6
 #define TCP_CONGESTION 13
 static __always_inline void leave(void *sk)
 {
 	char reno[] = "reno";
+	struct owner *o;
 
-	bpf_setsockopt(sk, SOL_TCP, TCP_CONGESTION, reno, sizeof(reno));
+	if (bpf_setsockopt(sk, SOL_TCP, TCP_CONGESTION, reno, sizeof(reno)))
+		return;
+	o = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (o)
+		o->serial = OWNER_AWAY;
 }
 MEMBER(cong_control, index_of, leave(sk))

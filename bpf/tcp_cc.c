@@ -30,6 +30,9 @@ static int cc_fail(int err, struct fail *reterr_fail)
 	return fail_set(reterr_fail, FAIL_INTERNAL, "%s: %s", TCP_CC_SLOT, strerror(-err));
 }
 
+/* Pinned beside "ops": the ones before, until nothing uses them any more. */
+#define OPS_OLD "ops_old"
+
 /* --- registrations ---------------------------------------------------------------------- */
 
 struct registration {
@@ -129,8 +132,11 @@ static bool registers(const struct registration *have, const struct gate_version
 	       have->shape == (facts->flags & GATE_CC_SHAPE);
 }
 
-/* The pins and with them the registration; live sockets keep the ops until they end. */
-static int registration_remove(const struct cc_place *c, const char *suffix)
+/*
+ * Ends it. Sockets and defaults go on using the ops until leave_old() took them away; that
+ * there are such ops, and their name, stays pinned until then.
+ */
+static int registration_retire(const struct cc_place *c, const char *suffix)
 {
 	AUTO_REGISTRATION struct registration reg = NO_REGISTRATION;
 	char path[PATH_MAX];
@@ -138,6 +144,8 @@ static int registration_remove(const struct cc_place *c, const char *suffix)
 	int r;
 
 	r = registration_read(c, suffix, &reg);
+	if (r == 0 && reg.ops >= 0)
+		r = pin_in(c->folder, OPS_OLD, reg.ops);
 	if (r < 0 && r != -EUCLEAN)
 		return r;
 	if (reg.registered && reg.link < 0 && bpf_map_delete_elem(reg.ops, &zero) < 0)
@@ -215,7 +223,7 @@ static int recover(const struct cc_place *c)
 		if (r == 0 && new.registered && !old.registered)
 			return registration_promote(c);
 	}
-	return registration_remove(c, "_new");
+	return registration_retire(c, "_new");
 }
 
 /* --- replacing one ---------------------------------------------------------------------- */
@@ -268,7 +276,7 @@ static int register_made(const struct cc_place *c, const struct cc_ops *m, const
 /*
  * Another shape under the same name. With links the kernel exchanges the ops in one step,
  * and only if the ones that are there are those we think. Without, the name is gone for
- * the 10 ms that unregistering takes; live sockets notice neither.
+ * the 10 ms that unregistering takes; live sockets notice neither, and are moved next.
  */
 static int replace(const struct cc_place *c, const struct registration *have,
 		   const struct cc_ops *m, const char *cc_name, struct fail *reterr_fail)
@@ -279,7 +287,9 @@ static int replace(const struct cc_place *c, const struct registration *have,
 	uint32_t zero = 0;
 	int r;
 
-	r = path_of(c, "ops", "_new", path);
+	r = pin_in(c->folder, OPS_OLD, have->ops);
+	if (r == 0)
+		r = path_of(c, "ops", "_new", path);
 	if (r == 0)
 		r = pin_replace(m->map, path);
 	if (r < 0)
@@ -362,29 +372,93 @@ static int settle_registration(struct cc_place *c, const struct gate_version *fa
 	if (r < 0)
 		return r;
 	*ret_anew = true;
+	if (have.registered && strcmp(have.cc_name, facts->cc_name) == 0)
+		return replace(c, &have, &m, facts->cc_name, reterr_fail);
 	if (!have.registered) {
 		registration_closep(&have);
-		r = registration_remove(c, "");
-		if (r < 0)
-			return cc_fail(r, reterr_fail);
-		return register_made(c, &m, facts->cc_name, "", reterr_fail);
+		r = registration_retire(c, "");
+		return r < 0 ? cc_fail(r, reterr_fail)
+			     : register_made(c, &m, facts->cc_name, "", reterr_fail);
 	}
-	if (strcmp(have.cc_name, facts->cc_name) == 0)
-		return replace(c, &have, &m, facts->cc_name, reterr_fail);
-
 	/* Two names do not clash: the new one is there before the old one goes. */
+	registration_closep(&have); /* or ending it would wait for ourselves */
 	r = register_made(c, &m, facts->cc_name, "_new", reterr_fail);
 	if (r < 0)
 		return r;
-	r = facts->flags & GATE_CC_DEFAULT
-		    ? cc_default_settle(c->gate, facts->cc_name, true, true)
-		    : cc_default_give_back(c->gate, have.cc_name);
-	registration_closep(&have); /* or removing would wait for ourselves */
-	if (r == 0)
-		r = registration_remove(c, "");
+	r = registration_retire(c, "");
 	if (r == 0)
 		r = registration_promote(c);
 	return r < 0 ? cc_fail(r, reterr_fail) : 0;
+}
+
+/* The name of what was registered before and may be in use; "" when nothing is. */
+static int old_name(const struct cc_place *c, char ret_name[HOOK_CC_NAME_BYTES])
+{
+	struct cc_ops_facts facts;
+	AUTO_CLOSE int ops = -1;
+	char path[PATH_MAX];
+	int r;
+
+	ret_name[0] = 0;
+	r = pin_path(path, c->folder, OPS_OLD, NULL);
+	if (r == 0)
+		r = pin_open(PIN_MAP, path, &ops);
+	if (r == 0)
+		r = cc_ops_read(c, ops, &facts);
+	if (r == -EUCLEAN)
+		return pin_remove(path);
+	if (r == 0)
+		memcpy(ret_name, facts.cc_name, sizeof(facts.cc_name));
+	return r == -ENOENT ? 0 : r;
+}
+
+static int open_owners(const struct cc_place *c, int *ret_fd)
+{
+	char path[PATH_MAX];
+	int r = pin_path(path, c->folder, "sockets", NULL);
+
+	return r < 0 ? r : pin_open(PIN_MAP, path, ret_fd);
+}
+
+/*
+ * Takes sockets and defaults from what was registered before to what is now (cc_name, ""
+ * nothing), and a default that is not wanted any more back to what it was.
+ */
+static int leave_old(const struct cc_place *c, const char *cc_name, bool give_back,
+		     struct cc_left *left)
+{
+	char old[HOOK_CC_NAME_BYTES], path[PATH_MAX];
+	AUTO_CLOSE int owners = -1;
+	int r;
+
+	r = old_name(c, old);
+	if (r < 0 || (!old[0] && !give_back))
+		return r;
+	if (old[0])
+		left->move_error = open_owners(c, &owners);
+	r = cc_leave(&(struct cc_leave){.gate = c->gate,
+					.from = old[0] ? old : cc_name,
+					.default_to = give_back ? "" : cc_name,
+					.sockets_to = cc_name,
+					.owners = owners},
+		     left);
+	if (r == 0 && give_back)
+		gate_set_cc_previous(c->gate, "");
+	if (r == 0)
+		r = pin_path(path, c->folder, OPS_OLD, NULL);
+	return r < 0 ? r : pin_remove(path);
+}
+
+/* A worker was killed before it had taken all from the old registration to this one. */
+static int leave_unfinished(const struct cc_place *c, struct cc_left *left)
+{
+	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
+	int r;
+
+	r = recover(c);
+	if (r == 0)
+		r = registration_read(c, "", &have);
+	return r < 0 ? r : leave_old(c, have.registered ? have.cc_name : "", false, left);
 }
 
 /* --- what the engine calls -------------------------------------------------------------- */
@@ -558,13 +632,25 @@ static bool is_there(const char *bpffs, const char *name)
 	       access(folder, F_OK) == 0;
 }
 
-int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t index,
-		  struct fail *reterr_fail)
+static int settle_default(struct cc_place *c, const struct gate_version *facts, bool anew,
+			  struct cc_left *left)
 {
-	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
+	bool wanted = facts->flags & GATE_CC_DEFAULT;
+	char previous[GATE_CC_BYTES];
+	int r = 0;
+
+	gate_cc_previous(c->gate, previous);
+	if (wanted && (anew || !previous[0] || !cc_default_is(facts->cc_name)))
+		r = cc_default_take(c->gate, facts->cc_name);
+	return r < 0 ? r : leave_old(c, facts->cc_name, !wanted && previous[0], left);
+}
+
+int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t index,
+		  struct cc_left *left, struct fail *reterr_fail)
+{
 	struct gate_version facts = gate_version(g, index);
 	AUTO_FREE struct cc_place *c = NULL;
-	bool anew;
+	bool anew = false;
 	int r;
 
 	if (!is_there(bpffs, name))
@@ -572,39 +658,55 @@ int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t 
 	c = calloc(1, sizeof(*c));
 	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
 	if (r == 0)
-		r = recover(c);
+		r = leave_unfinished(c, left);
+	if (r == 0 && !(facts.flags & GATE_CC))
+		r = registration_retire(c, "");
 	if (r < 0)
 		return cc_fail(r, reterr_fail);
 	if (facts.flags & GATE_CC) {
 		r = settle_registration(c, &facts, index, &anew, reterr_fail);
 		if (r < 0)
 			return r;
-		r = cc_default_settle(g, facts.cc_name, facts.flags & GATE_CC_DEFAULT, anew);
-		if (r < 0)
-			return fail_set(
-				reterr_fail, FAIL_ATTACH,
-				"%s is registered, but the default algorithm (" CC_DEFAULT_SYSCTL
-				") cannot be set: %s",
-				facts.cc_name, strerror(-r));
-	} else {
-		r = registration_read(c, "", &have);
-		if (r == 0)
-			r = cc_default_give_back(g, have.cc_name);
-		registration_closep(&have);
-		if (r == 0 || r == -EUCLEAN)
-			r = registration_remove(c, "");
 	}
-	return r < 0 ? cc_fail(r, reterr_fail) : 0;
+	r = settle_default(c, &facts, anew, left);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_ATTACH,
+				"the default algorithm (" CC_DEFAULT_SYSCTL
+				") or the sockets of %s cannot be changed: %s",
+				facts.cc_name[0] ? facts.cc_name : name, strerror(-r));
+	return 0;
 }
 
-int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g, struct fail *reterr_fail)
+int tcp_cc_leave_version(const char *bpffs, const char *name, struct gate *g, uint32_t index,
+			 struct cc_left *left)
+{
+	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
+	struct gate_version v = gate_version(g, index);
+	AUTO_FREE struct cc_place *c = NULL;
+	AUTO_CLOSE int owners = -1;
+	int r;
+
+	if (!(v.flags & GATE_CC_OWN) || !is_there(bpffs, name))
+		return 0;
+	c = calloc(1, sizeof(*c));
+	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
+	if (r == 0)
+		r = registration_read(c, "", &have);
+	if (r < 0 || !registers(&have, &v))
+		return r; /* of another registration: all its sockets were moved */
+	r = open_owners(c, &owners);
+	return r < 0 ? r : cc_reenter(v.cc_name, owners, v.serial, left);
+}
+
+int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g, struct cc_left *left,
+		  struct fail *reterr_fail)
 {
 	char folder[PATH_MAX];
 	int r;
 
 	if (!is_there(bpffs, name))
 		return 0;
-	r = tcp_cc_settle(bpffs, name, g, 0, reterr_fail);
+	r = tcp_cc_settle(bpffs, name, g, 0, left, reterr_fail);
 	if (r < 0)
 		return r;
 	r = pin_path(folder, bpffs, name, "slots", TCP_CC_SLOT, NULL);
@@ -618,12 +720,15 @@ int tcp_cc_state(const char *bpffs, const char *name, struct gate *g,
 {
 	AUTO_REGISTRATION struct registration have = NO_REGISTRATION;
 	AUTO_FREE struct cc_place *c = NULL;
+	char old[HOOK_CC_NAME_BYTES];
 	int r;
 
 	c = calloc(1, sizeof(*c));
 	r = c ? cc_open(c, bpffs, name, g) : -ENOMEM;
 	if (r == 0)
 		r = registration_read(c, "", &have);
+	if (r == 0)
+		r = old_name(c, old);
 	if (r < 0)
 		return r;
 	*ret_state = (struct tcp_cc_state){
@@ -631,6 +736,7 @@ int tcp_cc_state(const char *bpffs, const char *name, struct gate *g,
 		.is_link = have.link >= 0,
 		.shape = have.shape,
 		.is_default = have.registered && cc_default_is(have.cc_name),
+		.unfinished = old[0],
 	};
 	memcpy(ret_state->cc_name, have.cc_name, sizeof(ret_state->cc_name));
 	return 0;

@@ -10,13 +10,14 @@
  *	ops			the registered ops (a struct_ops map)
  *	link			its registration; before Linux 6.4 the ops map itself is it
  *	ops_new, link_new	while one registration replaces another
+ *	ops_old			what was registered before, until nothing uses it any more
  *	ready_<index>/		ops made when index was staged, or the programs for them
  *	layout			what this kernel's ops look like
  *
  * Live and new sockets follow the gate. A registration changes only when a version needs
  * other members, another name or other flags than the one before.
  *
- * Context    worker process; 10 to 100 ms.
+ * Context    worker process; 10 to 100 ms, more with many live sockets (bpf/cc_leave.h).
  * Errors     FAIL_CONFLICT the name is taken; FAIL_ATTACH, FAIL_LOAD, FAIL_INCOMPATIBLE.
  */
 #pragma once
@@ -24,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bpf/cc_leave.h"
 #include "bpf/gate.h"
 #include "bpf/load.h"
 #include "lib/fail.h"
@@ -40,16 +42,23 @@ int tcp_cc_try(const char *bpffs, const char *name, const struct gate_version *f
 int tcp_cc_enter(const char *bpffs, const char *name, struct gate *g, const struct load *l,
 		 const struct gate_version *facts, uint32_t index, struct fail *reterr_fail);
 int tcp_cc_clear(const char *bpffs, const char *name, uint32_t index);
-/* Registered as index needs it, default taken or given back; index 0: not registered. */
+/*
+ * Registered as index needs it, default taken or given back, live sockets moved from a
+ * registration that was to the one that is; index 0: not registered.
+ */
 int tcp_cc_settle(const char *bpffs, const char *name, struct gate *g, uint32_t index,
-		  struct fail *reterr_fail);
-/* Default given back, not registered, no pins. */
-int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g,
+		  struct cc_left *left, struct fail *reterr_fail);
+/* Before a version with state of its own goes: its sockets become the live one's. */
+int tcp_cc_leave_version(const char *bpffs, const char *name, struct gate *g, uint32_t index,
+			 struct cc_left *left);
+/* Default given back, not registered, no socket left on it, no pins. */
+int tcp_cc_remove(const char *bpffs, const char *name, struct gate *g, struct cc_left *left,
 		  struct fail *reterr_fail);
 
 /* For the survey: what the pins say is registered. */
 struct tcp_cc_state {
 	bool registered, is_link, is_default;
+	bool unfinished; /* something may use the registration before */
 	char cc_name[HOOK_CC_NAME_BYTES];
 	uint32_t shape;
 };

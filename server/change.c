@@ -47,7 +47,7 @@ static void enter(struct hotfix *h, enum hotfix_phase next)
 void change_clear(struct hotfix_change *c)
 {
 	free(c->log);
-	json_decref(c->report);
+	json_decref(c->reports);
 	memset(c, 0, sizeof(*c));
 	TAILQ_INIT(&c->waiters);
 }
@@ -133,6 +133,14 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	return 0;
 }
 
+static json_t *evidence_of(const struct hotfix_change *c)
+{
+	json_t *evidence = plan_of(c);
+
+	json_object_update(evidence, c->reports);
+	return evidence;
+}
+
 /* Writes the outcome with what it means for what should run; one transaction. */
 static int write_outcome(struct hotfix *h, const char *outcome, const char *code,
 			 const char *detail, const struct store_hotfix *hotfix_or_null)
@@ -141,11 +149,9 @@ static int write_outcome(struct hotfix *h, const char *outcome, const char *code
 	struct store *s = h->all->store;
 	uint64_t now_ms = clock_real_ms();
 	char subject[HOOK_NAME_MAX + 24];
-	AUTO_JSON json_t *evidence = plan_of(c);
+	AUTO_JSON json_t *evidence = evidence_of(c);
 	int r;
 
-	if (c->report)
-		json_object_set(evidence, "report", c->report);
 	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, c->serial);
 	r = store_begin(s);
 	if (r < 0)
@@ -163,6 +169,17 @@ static int write_outcome(struct hotfix *h, const char *outcome, const char *code
 	if (r < 0)
 		store_rollback(s);
 	return r;
+}
+
+static void add_evidence(struct hotfix *h)
+{
+	AUTO_JSON json_t *evidence = evidence_of(&h->change);
+	int r = store_set_evidence(h->all->store, h->change.id, evidence);
+
+	if (r < 0)
+		log_event(LOG_ERR,
+			  "evidence not written hotfix=%s change=%" PRIu64 " error=\"%s\"",
+			  h->name, h->change.id, strerror(-r));
 }
 
 static void announce(struct hotfix *h, const char *outcome, const char *code,
@@ -319,12 +336,21 @@ static void go_back(struct hotfix *h)
 		gate_commit(h->gate, h->change.old_index);
 	hotfix_follow_live(h);
 	if (hotfix_needs_settle(h))
-		run_step(h, HOTFIX_REVERT, "settle", h->change.old_index);
+		run_step(h, HOTFIX_REVERT, "settle", 0);
 	else
 		take_out(h);
 }
 
 static uint64_t calls_of(struct hotfix *h, uint32_t index);
+
+/* false: the lease has ended; the kernel has gone back, and the guard goes too. */
+static bool renew(struct hotfix *h)
+{
+	uint64_t now_ns = clock_mono_ns();
+
+	return gate_renew(h->gate, now_ns, LEASE_MARGIN_NS,
+			  now_ns + h->all->lease_ms * 1000000) == 0;
+}
 
 static void judge(struct hotfix *h)
 {
@@ -341,8 +367,7 @@ static void judge(struct hotfix *h)
 	const char *code;
 	int r;
 
-	facts.lease_ended = gate_renew(h->gate, clock_mono_ns(), LEASE_MARGIN_NS,
-				       clock_mono_ns() + h->all->lease_ms * 1000000) < 0;
+	facts.lease_ended = !renew(h);
 	switch (trial_judge(&facts, &code)) {
 	case TRIAL_CONTINUE:
 		return;
@@ -374,8 +399,7 @@ void change_on_tick(evutil_socket_t fd, short what, void *cookie)
 	if (h->phase == HOTFIX_TRIAL)
 		judge(h);
 	else if (h->phase == HOTFIX_SETTLE && h->gate && gate_trial(h->gate))
-		gate_renew(h->gate, clock_mono_ns(), LEASE_MARGIN_NS,
-			   clock_mono_ns() + h->all->lease_ms * 1000000);
+		renew(h);
 }
 
 static void start_ticking(struct hotfix *h)
@@ -421,7 +445,6 @@ static void on_staged(struct hotfix *h, const struct worker_result *result)
 			end_failed(h);
 		return;
 	}
-	c->report = json_incref((json_t *)(uintptr_t)result->report);
 	hotfix_attach_gate(h);
 	if (!h->gate) {
 		fail_set(&fail, FAIL_INTERNAL, "the worker staged %s but left no gate",
@@ -446,7 +469,7 @@ static void on_staged(struct hotfix *h, const struct worker_result *result)
 	gate_begin_trial(h->gate, c->index, clock_mono_ns() + h->all->lease_ms * 1000000);
 	hotfix_follow_live(h);
 	if (hotfix_needs_settle(h))
-		run_step(h, HOTFIX_SETTLE, "settle", c->index);
+		run_step(h, HOTFIX_SETTLE, "settle", 0);
 	else
 		reach_live(h);
 }
@@ -455,7 +478,16 @@ static void on_staged(struct hotfix *h, const struct worker_result *result)
 static void on_settled(struct hotfix *h, const struct worker_result *result)
 {
 	struct hotfix_change *c = &h->change;
+	struct fail fail;
 
+	if (result->ok && gate_trial(h->gate) &&
+	    !renew(h)) { /* then it settled on the old one */
+		fail_set(&fail, FAIL_UNHEALTHY,
+			 "the lease of the trial ended before everything was in place");
+		note_failure(c, &fail, "LEASE_EXPIRED");
+		go_back(h);
+		return;
+	}
 	if (result->ok && gate_trial(h->gate)) {
 		reach_live(h);
 		return;
@@ -471,6 +503,8 @@ static void on_settled(struct hotfix *h, const struct worker_result *result)
 		snprintf(h->problem, sizeof(h->problem), "%.200s", result->fail.message);
 		c->fail = result->fail;
 	}
+	if (c->reports && c->id)
+		add_evidence(h); /* its outcome was written with the store into the gate */
 	announce(h, result->ok ? "done" : "failed", c->code, result->ok ? "" : c->fail.message);
 	end_change(h);
 }
@@ -509,12 +543,24 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 	end_change(h);
 }
 
+static void keep_report(struct hotfix *h, const json_t *report)
+{
+	struct hotfix_change *c = &h->change;
+	const char *key = h->phase == HOTFIX_STAGE ? "report" : phases[h->phase].name;
+
+	if (!c->reports)
+		c->reports = json_object();
+	json_object_set(c->reports, key, (json_t *)(uintptr_t)report);
+}
+
 static void on_worker_done(const struct worker_result *result, void *cookie)
 {
 	struct hotfix *h = cookie;
 	struct hotfix_change *c = &h->change;
 
 	h->worker = NULL;
+	if (json_object_size(result->report))
+		keep_report(h, result->report);
 	switch (h->phase) {
 	case HOTFIX_STAGE:
 		on_staged(h, result);
@@ -615,7 +661,7 @@ void change_switch(struct hotfix *h)
 			" error=\"%s\"",
 			h->name, c->serial, strerror(-r));
 	if (hotfix_needs_settle(h)) {
-		run_step(h, HOTFIX_SETTLE, "settle", c->index);
+		run_step(h, HOTFIX_SETTLE, "settle", 0);
 		return;
 	}
 	announce(h, "done", c->code, c->reason);
@@ -668,6 +714,8 @@ static void record_word(struct hotfix *h, const char *verb, uint32_t actor_uid,
 
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid)
 {
+	if (!renew(h))
+		return -ETIME;
 	record_word(h, "commit", actor_uid, "");
 	return commit_change(h, "MANUAL");
 }
@@ -731,7 +779,7 @@ void change_resume(struct hotfix *h, const struct store_change *open, uint32_t i
 	hotfix_follow_live(h);
 	/* What a dead daemon left unsettled is settled now; asked twice, it does nothing. */
 	if (hotfix_needs_settle(h)) {
-		run_step(h, HOTFIX_SETTLE, "settle", index);
+		run_step(h, HOTFIX_SETTLE, "settle", 0);
 		return;
 	}
 	enter(h, HOTFIX_SETTLE);

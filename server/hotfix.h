@@ -63,7 +63,7 @@ struct hotfix_change {
 	char code[32];
 	char reason[256]; /* the operator's */
 	char *log;
-	json_t *report;
+	json_t *reports; /* what the workers have to say: of stage "report", else by phase */
 	TAILQ_HEAD(, hotfix_waiter) waiters;
 };
 

@@ -101,20 +101,17 @@ static int do_stage(struct work *w, json_t **ret_report, struct fail *reterr_fai
 
 static int do_settle(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 {
-	(void)ret_report;
-	return engine_settle(&w->engine, w->name, w->index, reterr_fail);
+	return engine_settle(&w->engine, w->name, ret_report, reterr_fail);
 }
 
 static int do_unstage(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 {
-	(void)ret_report;
-	return engine_unstage(&w->engine, w->name, w->index, reterr_fail);
+	return engine_unstage(&w->engine, w->name, w->index, ret_report, reterr_fail);
 }
 
 static int do_remove(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 {
-	(void)ret_report;
-	return engine_remove(&w->engine, w->name, reterr_fail);
+	return engine_remove(&w->engine, w->name, ret_report, reterr_fail);
 }
 
 static int do_survey(struct work *w, json_t **ret_report, struct fail *reterr_fail)

@@ -271,9 +271,10 @@ static inline struct engine *bench_engine(void)
 /* Takes the whole hot-fix out of the kernel. */
 static inline void bench_remove(void)
 {
+	AUTO_JSON json_t *report = NULL;
 	struct fail fail = {0};
 
-	if (engine_remove(bench_engine(), BENCH_NAME, &fail) < 0)
+	if (engine_remove(bench_engine(), BENCH_NAME, &report, &fail) < 0)
 		bench_note("engine_remove: %s", fail.message);
 	rmdir(bench_bpffs);
 }
@@ -307,11 +308,12 @@ static inline void bench_stage(const struct bench_object *o, uint32_t index, con
 			  attached ? attached : "nothing", as);
 }
 
-static inline void bench_settle(uint32_t index)
+static inline void bench_settle(void)
 {
+	AUTO_JSON json_t *report = NULL;
 	struct fail fail = {0};
 
-	if (engine_settle(bench_engine(), BENCH_NAME, index, &fail) < 0)
+	if (engine_settle(bench_engine(), BENCH_NAME, &report, &fail) < 0)
 		bench_die("engine_settle: %s", fail.message);
 }
 

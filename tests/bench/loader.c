@@ -22,7 +22,7 @@ static int by_engine(const char *hook)
 	g = bench_gate();
 	gate_commit(g, 1);
 	at_ns[2] = clock_mono_ns();
-	bench_settle(1);
+	bench_settle();
 	at_ns[3] = clock_mono_ns();
 	bench_remove();
 	printf("{\"engine_stage_ms\":%.3f,\"engine_gate_ms\":%.3f,\"engine_settle_ms\":%.3f}\n",

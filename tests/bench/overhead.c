@@ -103,7 +103,7 @@ static double measure(enum way way)
 		bench_stage(&object, 1, hook);
 		g = bench_gate();
 		gate_commit(g, 1);
-		bench_settle(1);
+		bench_settle();
 		m.seen = bench_seen(1);
 		if (way == OFF)
 			gate_commit(g, 0);

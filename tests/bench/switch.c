@@ -129,7 +129,7 @@ static void by_gate(uint64_t switches, uint64_t calls)
 	bench_stage(&objects[0], 1, hook);
 	g = bench_gate();
 	gate_commit(g, 1);
-	bench_settle(1);
+	bench_settle();
 	bench_stage(&objects[1], 2, hook);
 	h.seen[0] = bench_seen(1);
 	h.seen[1] = bench_seen(2);

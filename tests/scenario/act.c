@@ -9,6 +9,8 @@
  *	act wait MS PID				until that process has ended
  *	act hold CC				one TCP connection over loopback; every line "N"
  *on stdin sends N KiB and prints {"cc","cwnd","sent"}
+ *	act listen CC				a socket that listens; for every line on stdin it is
+ *connected to, and its algorithm and that of the accepted socket are printed
  *	act maps NAME...			contents of all maps of each name, oldest first,
  *per CPU values summed: "NAME 1,2|0,0" act field FILE PATH...			values in a JSON
  *document, one line in all; a PATH is .key [2] [-1] [key=value] [] .# (length); "-" is for what
@@ -308,7 +310,7 @@ static const struct deed {
 static int usage(void)
 {
 	fputs("usage: act [--uid N] [--times N] DEED... | until MS RESULT DEED | hammer DEED |\n"
-	      "       wait MS PID | hold CC | maps NAME... | census | unregister PIN | notified MS PATH |\n"
+	      "       wait MS PID | hold CC | listen CC | maps NAME... | census | unregister PIN | notified MS PATH |\n"
 	      "       pour SOCKET | idle N SOCKET | field FILE PATH...\n",
 	      stderr);
 	return 2;
@@ -447,6 +449,40 @@ static int hold(const char *cc)
 	}
 	connection_close(&c);
 	return r < 0 ? 1 : 0;
+}
+
+static const char *cc_of(int fd, char name[17])
+{
+	socklen_t len = 16;
+
+	memset(name, 0, 17);
+	return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) ? "?" : name;
+}
+
+static int listens(const char *cc)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	AUTO_CLOSE int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(addr);
+	char line[64], names[2][17];
+
+	if (!cc || setsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, cc, strlen(cc)) ||
+	    bind(listener, (struct sockaddr *)&addr, len) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&addr, &len))
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		AUTO_CLOSE int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		AUTO_CLOSE int accepted = -1;
+
+		if (connect(client, (struct sockaddr *)&addr, len))
+			return 1;
+		accepted = accept(listener, NULL, NULL);
+		printf("%s %s\n", cc_of(listener, names[0]), cc_of(accepted, names[1]));
+		fflush(stdout);
+	}
+	return 0;
 }
 
 /* ---- what the kernel holds -------------------------------------------------- */
@@ -735,6 +771,8 @@ int main(int argc, char **argv)
 		return wait_for(argv + 1);
 	if (strcmp(argv[0], "hold") == 0)
 		return hold(argv[1]);
+	if (strcmp(argv[0], "listen") == 0)
+		return listens(argv[1]);
 	if (strcmp(argv[0], "maps") == 0)
 		return maps(argv + 1);
 	if (strcmp(argv[0], "field") == 0)

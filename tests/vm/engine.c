@@ -139,12 +139,40 @@ static bool must_stage(const char *object, uint64_t serial, uint32_t index)
 						     object, fail.message, engine.log);
 }
 
-static bool settle(uint32_t index)
+/* The last report about sockets: how many were moved, and whether they could be. */
+static json_int_t moved;
+
+static bool keep_report(const json_t *report)
 {
+	const json_t *sockets = json_object_get(report, "sockets");
+	const char *error = json_string_value(json_object_get(sockets, "move_error"));
+
+	moved = json_integer_value(json_object_get(sockets, "moved"));
+	return !error || check(false, "sockets can be moved", "%s", error);
+}
+
+static bool settle(void)
+{
+	AUTO_JSON json_t *report = NULL;
 	struct fail fail = {0};
 
-	return engine_settle(&engine, NAME, index, &fail) == 0 ||
-	       check(false, "a version is settled", "%s", fail.message);
+	if (engine_settle(&engine, NAME, &report, &fail) < 0)
+		return check(false, "a version is settled", "%s", fail.message);
+	return keep_report(report);
+}
+
+static int unstage(uint32_t index, struct fail *fail)
+{
+	AUTO_JSON json_t *report = NULL;
+
+	return engine_unstage(&engine, NAME, index, &report, fail);
+}
+
+static int take_out(struct fail *fail)
+{
+	AUTO_JSON json_t *report = NULL;
+
+	return engine_remove(&engine, NAME, &report, fail);
 }
 
 static uint64_t counter(uint32_t index, uint32_t key)
@@ -454,16 +482,14 @@ static void test_trace(void)
 	check(ok, "the dispatcher's counters tell the calls of each version",
 	      "%" PRIu64 " %" PRIu64, dispatched[1], dispatched[2]);
 	check_survey("the survey finds three attached slots and no problem", 3, true);
-	check(engine_unstage(&engine, NAME, gate_committed(g), &fail) < 0 &&
-		      fail.code == FAIL_CONFLICT,
+	check(unstage(gate_committed(g), &fail) < 0 && fail.code == FAIL_CONFLICT,
 	      "the live version cannot be unstaged", "%s", fail.message);
-	check(engine_unstage(&engine, NAME, 3 - gate_committed(g), &fail) == 0 &&
+	check(unstage(3 - gate_committed(g), &fail) == 0 &&
 		      gate_index_of(g, gate_committed(g)) != 0,
 	      "the other one can", "%s", fail.message);
 	check_survey("and leaves the slots of the live one", 3, true);
-	check(engine_remove(&engine, NAME, &fail) == 0 &&
-		      engine_remove(&engine, NAME, &fail) == 0,
-	      "removing twice succeeds", "%s", fail.message);
+	check(take_out(&fail) == 0 && take_out(&fail) == 0, "removing twice succeeds", "%s",
+	      fail.message);
 	gate_freep(&g);
 	g = NULL;
 	check_nothing_left("removing tracing hooks leaves nothing in the kernel");
@@ -524,8 +550,7 @@ static void deny(const char *kind, const char *object1, const char *object2)
 	gate_commit(g, 2);
 	snprintf(sentence, sizeof(sentence), "%s: and an index switches it on again", kind);
 	check(hammers_await(&hs, WAS_EPERM) != 0, sentence, "not denied");
-	check(engine_remove(&engine, NAME, &fail) == 0, "a hot-fix is removed under load", "%s",
-	      fail.message);
+	check(take_out(&fail) == 0, "a hot-fix is removed under load", "%s", fail.message);
 	snprintf(sentence, sizeof(sentence), "%s: nothing is denied once remove has returned",
 		 kind);
 	hammers_wait(&hs, 2);
@@ -592,7 +617,7 @@ static void test_lease(void)
 	      results[WAS_ALLOWED]);
 	check(gate_renew(g, clock_mono_ns(), 0, clock_mono_ns() + lease_ns) == -ETIME,
 	      "an ended trial is not renewed", "it was");
-	engine_remove(&engine, NAME, &fail);
+	take_out(&fail);
 }
 
 static void test_overlap(void)
@@ -612,7 +637,7 @@ static void test_overlap(void)
 	    gate_open(bpffs, NAME, &g) < 0)
 		return;
 	gate_commit(g, 1);
-	if (!settle(1) || !settle(1))
+	if (!settle() || !settle())
 		return;
 	check_survey("a settled sleepable version is attached", 1, true);
 	hammers_start(&hs, true);
@@ -621,12 +646,12 @@ static void test_overlap(void)
 		memset(hs.h[i].results, 0, sizeof(hs.h[i].results));
 	for (int i = 0; i < 6; i++) {
 		gate_commit(g, 2 - (i & 1));
-		settle(2 - (i & 1));
+		settle();
 		hammers_wait(&hs, 100);
 	}
 	gate_commit(g, 2);
 	check_survey("the survey tells when settling is due", 1, false);
-	settle(2);
+	settle();
 	check(hammers_await(&hs, WAS_EPERM) != 0, "the other sleepable version is live",
 	      "it is not");
 	hammers_stop(&hs, results);
@@ -634,13 +659,12 @@ static void test_overlap(void)
 	      "replacing a sleepable version lets no call through", "%" PRIu64 " of %" PRIu64,
 	      results[WAS_ALLOWED], hammers_calls(&hs));
 	gate_commit(g, 0);
-	settle(0);
+	settle();
 	hammers_start(&hs, true);
 	check(hammers_await(&hs, WAS_ALLOWED) != 0, "settling on 0 detaches it",
 	      "still denied");
 	hammers_stop(&hs, results);
-	check(engine_remove(&engine, NAME, &fail) == 0, "a sleepable hot-fix is removed", "%s",
-	      fail.message);
+	check(take_out(&fail) == 0, "a sleepable hot-fix is removed", "%s", fail.message);
 	gate_freep(&g);
 	g = NULL;
 	check_nothing_left("removing a sleepable hot-fix leaves nothing in the kernel");
@@ -739,8 +763,7 @@ static void test_tamper(void)
 	close(gate);
 	gate_freep(&g);
 	g = NULL;
-	check(engine_remove(&engine, NAME, &fail) == 0, "the worst of it can be removed", "%s",
-	      fail.message);
+	check(take_out(&fail) == 0, "the worst of it can be removed", "%s", fail.message);
 	check_nothing_left("and leaves nothing in the kernel");
 }
 
@@ -768,14 +791,14 @@ static void deed_unstage(void)
 {
 	struct fail fail = {0};
 
-	engine_unstage(&engine, NAME, 2, &fail);
+	unstage(2, &fail);
 }
 
 static void deed_remove(void)
 {
 	struct fail fail = {0};
 
-	engine_remove(&engine, NAME, &fail);
+	take_out(&fail);
 }
 
 static void kill_within(deed_fn deed, uint64_t delay_ns)
@@ -844,8 +867,7 @@ static void test_kill(void)
 		check(results[WAS_ALLOWED] == 0, sentence, "%" PRIu64, results[WAS_ALLOWED]);
 		snprintf(sentence, sizeof(sentence), "and the next worker cleans up after %s",
 			 deeds[d].what);
-		check(engine_unstage(&engine, NAME, 2, &fail) == 0, sentence, "%s",
-		      fail.message);
+		check(unstage(2, &fail) == 0, sentence, "%s", fail.message);
 		check_survey("so that the survey finds the one live version alone", 1, true);
 	}
 	gate_freep(&g);
@@ -853,8 +875,8 @@ static void test_kill(void)
 	took = duration(deed_remove);
 	for (int i = 0; i < rounds && must_stage("trace_1", 1, 1); i++)
 		kill_within(deed_remove, took * i / rounds);
-	check(engine_remove(&engine, NAME, &fail) == 0, "a removal that was killed is finished",
-	      "%s", fail.message);
+	check(take_out(&fail) == 0, "a removal that was killed is finished", "%s",
+	      fail.message);
 	check_nothing_left("and leaves nothing in the kernel");
 }
 
@@ -996,7 +1018,7 @@ static void test_cc(void)
 		return;
 	check(!is_available(CC), "staging registers nothing", "%s is there", CC);
 	gate_commit(g, 1);
-	if (!settle(1))
+	if (!settle())
 		return;
 	check(is_available(CC) && default_is(old_default),
 	      "settling registers it and leaves the default alone", "no %s", CC);
@@ -1018,26 +1040,32 @@ static void test_cc(void)
 		      dispatched[1] && dispatched[2],
 	      "the dispatchers count its calls", "%" PRIu64, dispatched[1]);
 	gate_commit(g, 2);
-	settle(2);
+	settle();
 	check_survey("versions of one shape share the registration", 1, true);
 
 	gate_commit(g, 0);
 	ok = flow_send(&f);
 	check(ok && ran(last, 2) == 0,
 	      "switched off, the live socket goes on without a version", "it does not");
-	settle(0);
+	settle();
 	check(!is_available(CC), "settling on 0 unregisters it", "still there");
-	gate_commit(g, 1);
-	settle(1);
 	ok = flow_send(&f);
-	check(ok && is_available(CC) && ran(last, 2) == 1 << 1,
-	      "switched on again, old sockets follow the gate", "%" PRIu64, last[1]);
+	flow_cc(&f, name);
+	check(ok && moved == 1 && strcmp(name, old_default) == 0,
+	      "and its one live socket gets the default", "%s, %" PRIu64, name,
+	      (uint64_t)moved);
+	gate_commit(g, 1);
+	settle();
+	flow_close(&f);
+	ok = flow_open(&f, CC) && flow_send(&f);
+	check(ok && ran(last, 2) == 1 << 1, "switched on again, sockets can choose it",
+	      "%" PRIu64, last[1]);
 
 	/* The default. */
 	if (!stage_cc("cc_2", 3, false, true))
 		return;
 	gate_commit(g, 3);
-	settle(3);
+	settle();
 	check(default_is(CC), "a version may become the default", "it did not");
 	ok = flow_open(&fresh, NULL);
 	flow_cc(&fresh, name);
@@ -1045,7 +1073,7 @@ static void test_cc(void)
 	check(ok, "and new sockets get it", "%s", name);
 	check_survey("the survey agrees with it", 1, true);
 	gate_commit(g, 1);
-	settle(1);
+	settle();
 	check(default_is(old_default) && is_available(CC),
 	      "rolled back to a version that is not, the default is given back", "it is not");
 
@@ -1053,7 +1081,7 @@ static void test_cc(void)
 	if (!stage_cc("cc_control", 4, false, true))
 		return;
 	gate_commit(g, 4);
-	settle(4);
+	settle();
 	flow_close(&fresh);
 	ran(last, 2);
 	ok = flow_open(&fresh, NULL) && flow_send(&fresh);
@@ -1062,29 +1090,32 @@ static void test_cc(void)
 	      "%" PRIu64, last[4]);
 	check_survey("with the new shape in the survey", 1, true);
 	ok = flow_send(&f);
-	check(ok, "the socket of the old shape goes on", "it does not");
+	check(ok && ran(last, 2) == 1 << 4, "and a socket of the old shape is one of it",
+	      "%" PRIu64, last[4]);
 	gate_commit(g, 1);
 	ok = flow_send(&fresh);
 	flow_cc(&fresh, name);
 	check(ok && strcmp(name, "reno") == 0,
 	      "a socket whose members have no version any more moves to Reno", "%s", name);
-	settle(1);
+	settle();
 	ran(last, 2);
-	ok = flow_send(&f);
-	check(ok && ran(last, 2) == 1 << 1, "and back, the first socket runs version 1 again",
-	      "%" PRIu64, last[1]);
+	ok = flow_send(&f) && ran(last, 2) == 1 << 1 && flow_send(&fresh) &&
+	     ran(last, 2) == 1 << 1;
+	flow_cc(&fresh, name);
+	check(ok && strcmp(name, CC) == 0, "settled, both sockets run version 1",
+	      "%" PRIu64 " %s", last[1], name);
 
 	/* Another name. */
 	if (!stage_cc("cc_name", 5, false, true))
 		return;
 	gate_commit(g, 5);
-	settle(5);
+	settle();
 	check(is_available(CC "2") && !is_available(CC) && default_is(CC "2"),
 	      "a version of another name is registered beside, then the old name goes",
 	      "it is not");
 	check_survey("and the survey knows the name", 1, true);
 	gate_commit(g, 0);
-	settle(0);
+	settle();
 	check(default_is(old_default) && !is_available(CC "2"),
 	      "switched off, the default is given back and the name is gone", "it is not");
 
@@ -1093,8 +1124,7 @@ static void test_cc(void)
 	      "a name that the kernel has is refused, and named", "%s", fail.message);
 	flow_close(&f);
 	flow_close(&fresh);
-	check(engine_remove(&engine, NAME, &fail) == 0, "a congestion control is removed", "%s",
-	      fail.message);
+	check(take_out(&fail) == 0, "a congestion control is removed", "%s", fail.message);
 	gate_freep(&g);
 	g = NULL;
 	check_nothing_left("removing a congestion control leaves nothing in the kernel");
@@ -1112,7 +1142,7 @@ static void test_cc_own(void)
 	    gate_open(bpffs, NAME, &g) < 0)
 		return;
 	gate_commit(g, 1);
-	if (!settle(1) ||
+	if (!settle() ||
 	    !check(flow_open(&a, CC), "a socket can choose it", "%s", strerror(errno)))
 		return;
 	ok = flow_send(&a) && ran(last, 2) == 1 << 1;
@@ -1125,33 +1155,39 @@ static void test_cc_own(void)
 	ok = flow_open(&b, CC) && flow_send(&b) && (ran(last, 2) & 1 << 2);
 	check(ok, "and a new one runs the live version", "%" PRIu64 " %" PRIu64, last[1],
 	      last[2]);
-	check(engine_unstage(&engine, NAME, 1, &fail) == 0 && flow_send(&a) &&
-		      ran(last, 2) == 0,
-	      "without its version a socket goes on as Reno, not as another's", "%s",
+	check(unstage(1, &fail) == 0 && flow_send(&a) && ran(last, 2) == 1 << 2,
+	      "when its version goes, a socket is initialised by the live one", "%s",
 	      fail.message);
 	gate_commit(g, 0);
 	ok = flow_send(&b);
 	check(ok && ran(last, 2) == 0, "switching off holds for every socket", "it does not");
 	flow_close(&a);
 	flow_close(&b);
-	check(engine_remove(&engine, NAME, &fail) == 0, "it is removed", "%s", fail.message);
+	check(take_out(&fail) == 0, "it is removed", "%s", fail.message);
 	gate_freep(&g);
 	g = NULL;
 	check_nothing_left("removing it leaves nothing in the kernel");
 }
 
-static void deed_settle_1(void)
+static void settle_on(uint32_t index)
 {
+	AUTO(gate_freep) struct gate *g = NULL;
+	AUTO_JSON json_t *report = NULL;
 	struct fail fail = {0};
 
-	engine_settle(&engine, NAME, 1, &fail);
+	if (gate_open(bpffs, NAME, &g) == 0)
+		gate_commit(g, index);
+	engine_settle(&engine, NAME, &report, &fail);
+}
+
+static void deed_settle_1(void)
+{
+	settle_on(1);
 }
 
 static void deed_settle_2(void)
 {
-	struct fail fail = {0};
-
-	engine_settle(&engine, NAME, 2, &fail);
+	settle_on(2);
 }
 
 static void test_cc_kill(void)
@@ -1160,15 +1196,18 @@ static void test_cc_kill(void)
 	struct fail fail = {0};
 	char old_default[64] = "";
 	const int rounds = 16;
-	uint64_t took;
+	uint64_t took, last[8] = {0};
+	struct flow f;
 	int lost = 0;
+	bool ok;
 
 	io_read_line(SYSCTL, old_default, sizeof(old_default));
 	if (!stage_cc("cc_1", 1, false, true) || !stage_cc("cc_control", 2, false, true) ||
 	    gate_open(bpffs, NAME, &g) < 0)
 		return;
 	gate_commit(g, 1);
-	if (!settle(1))
+	if (!settle() ||
+	    !check(flow_open(&f, CC), "a socket can choose it", "%s", strerror(errno)))
 		return;
 	took = duration(deed_settle_2);
 	deed_settle_1();
@@ -1179,9 +1218,13 @@ static void test_cc_kill(void)
 	/* Without links the name is away for a moment, in which a worker may be killed. */
 	if (lost)
 		printf("# the name was gone after %d of %d kills\n", lost, rounds);
-	check(settle(1) && is_available(CC) && default_is(CC),
+	gate_commit(g, 1);
+	check(settle() && is_available(CC) && default_is(CC),
 	      "after kill -9 while re-registering the next worker settles it", "it does not");
 	check_survey("and the survey has no problem with it", 1, true);
+	ran(last, 2);
+	ok = flow_send(&f);
+	check(ok && ran(last, 2) == 1 << 1, "and a live socket runs it", "%" PRIu64, last[1]);
 	for (int i = 0; i < rounds; i++) {
 		kill_within(deed_remove, took * i / rounds);
 		gate_freep(&g);
@@ -1193,15 +1236,18 @@ static void test_cc_kill(void)
 				return;
 		}
 		gate_commit(g, 1);
-		settle(1);
+		settle();
 	}
-	check(engine_remove(&engine, NAME, &fail) == 0 && default_is(old_default) &&
+	flow_close(&f);
+	ok = flow_open(&f, CC);
+	check(take_out(&fail) == 0 && ok && flow_send(&f) && default_is(old_default) &&
 		      !is_available(CC),
 	      "a removal that was killed is finished: name gone, default given back", "%s",
 	      fail.message);
 	gate_freep(&g);
 	g = NULL;
-	check_nothing_left("and nothing is left in the kernel");
+	check_nothing_left("and nothing is left in the kernel, with a connection open");
+	flow_close(&f);
 }
 
 int main(int argc, char **argv)
@@ -1245,7 +1291,7 @@ int main(int argc, char **argv)
 			continue;
 		printf("# %s\n", groups[i].name);
 		groups[i].run();
-		engine_remove(&engine, NAME, &fail);
+		take_out(&fail);
 	}
 	umount(work);
 	rmdir(work);

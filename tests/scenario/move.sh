@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# where: native guest
+# timeout: 400
+#
+# Long-lived connections, and defaults that new network namespaces inherited: they follow a
+# registration that is replaced, and leave one that goes.
+
+# shellcheck source=tests/scenario/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+default=/proc/sys/net/ipv4/tcp_congestion_control
+becomes_default='{"struct_ops":{"default":true}}'
+own='{"struct_ops":{"state":"own"}}'
+lease_ms=4000
+
+setup() {
+	one_cc_run_at_a_time
+	printf '[trial]\nlease = %dms\n' $lease_ms >"$T/conf"
+	# Only the guest's default is ours to change.
+	usual=$(cat $default)
+	use shared
+	trusting --config "$T/conf"
+	stored members 1 "$foreign/cc_reno_link.bpf.o"
+	stored members 2 "$PWD/$B/tests/scenario/cc_members.bpf.o"
+	stored owns 1 cc_control "$own"
+	stored owns 2 cc_control_v2 "$own"
+	stored names 2 cc_control
+	mounted=$T/shared/namespace
+	namespace "$mounted"
+	# Its end is seen to like that of a daemon.
+	unshare -n sleep 1000 &
+	held=$!
+	mkdir "$T/held" && echo $held >"$T/held/pid"
+	eventually nsenter -t $held -n ip link set lo up
+}
+
+# namespace FILE: a new network namespace that no process is in
+namespace() {
+	touch "$1"
+	unshare --net="$1" ip link set lo up
+}
+
+# --- connections in three namespaces -------------------------------------------------------------
+
+where_of=("" "nsenter --net=$T/shared/namespace" "nsenter -t @ -n")
+pids=() to=() from=()
+
+# hold_all CC [N]: a connection in each of the (first N) namespaces
+hold_all() {
+	local i fd
+
+	for ((i = 0; i < ${2:-3}; i++)); do
+		rm -f "$T/hold.in" "$T/hold.out"
+		mkfifo "$T/hold.in" "$T/hold.out"
+		# shellcheck disable=SC2086	# words
+		${where_of[i]//@/$held} "$act" hold "$1" <"$T/hold.in" >"$T/hold.out" &
+		pids[i]=$!
+		exec {fd}>"$T/hold.in" && to[i]=$fd
+		exec {fd}<"$T/hold.out" && from[i]=$fd
+		read -r -t "$LIMIT" -u "${from[i]}" answer
+		same ready "$answer" "a connection over $1 in namespace $i"
+	done
+}
+
+# send_all CC [KIB]: over each, and each says that it uses CC
+send_all() {
+	local i
+
+	for i in "${!to[@]}"; do
+		echo "${2:-64}" >&"${to[i]}"
+		read -r -t "$LIMIT" -u "${from[i]}" answer || fail "connection $i broke"
+		[[ $answer = *"\"cc\":\"$1\""* ]] || fail "connection $i says $answer, not $1"
+	done
+}
+
+let_all_go() {
+	local i
+
+	for i in "${!to[@]}"; do
+		eval "exec ${to[i]}>&- ${from[i]}<&-"
+		# Those begun after it hold its input open.
+		kill "${pids[i]}" 2>/dev/null || :
+		wait "${pids[i]}" || :
+	done
+	to=() from=()
+}
+
+# outcome STEP WANT FIELD...: of what the last change of this verb says about sockets
+outcome() {
+	local verb=$1 step=$2 want=$3
+	shift 3
+
+	expect 0 hotfixctl history -j
+	field "$want" "${@/#/.changes[verb=$verb].evidence.$step.sockets.}"
+}
+
+test_connections_follow_a_version_with_other_members_in_every_namespace() {
+	expect 0 hotfixctl apply members@1 --commit
+	hold_all fgn_reno_link
+	send_all fgn_reno_link
+	expect 0 hotfixctl apply members@2 --commit
+	ran control_calls 0 send_all fgn_reno_link
+	ran reno_link_acks -1 send_all fgn_reno_link
+	outcome apply settle '3 0' moved left
+	# A version that cannot serve what is registered sends busy sockets to Reno, for a moment.
+	expect 0 hotfixctl rollback members
+	ran reno_link_acks 0 send_all fgn_reno_link
+	ran control_calls -1 send_all fgn_reno_link
+	outcome rollback settle '3 0' moved left
+	expect 0 hotfixctl disable members
+	send_all "$usual"
+	outcome disable remove '3 0' moved left
+	let_all_go
+}
+
+test_nothing_is_left_after_a_removal_with_connections_open() {
+	census >"$T/census"
+	expect 0 hotfixctl apply names@2 --commit
+	hold_all fgn_control
+	expect 0 hotfixctl disable names
+	send_all "$usual"
+	nothing_left names control_calls "$T/census"
+	send_all "$usual"
+	let_all_go
+}
+
+test_a_listening_socket_is_moved_and_what_it_accepts_too() {
+	stored listens 1 cc_reno
+	expect 0 hotfixctl apply listens --commit
+	coproc HOLD { exec "$act" listen fgn_reno; }
+	read -r -t "$LIMIT" -u "${HOLD[0]}" answer
+	send 1
+	same 'fgn_reno fgn_reno' "$answer"
+	expect 0 hotfixctl disable listens
+	send 1
+	same "$usual $usual" "$answer"
+	let_go
+	expect 0 hotfixctl remove listens
+}
+
+test_sockets_of_a_version_with_its_own_state_are_taken_over_when_it_goes() {
+	expect 0 hotfixctl apply owns@1 --commit
+	hold_all fgn_control
+	expect 0 hotfixctl apply owns@2 --commit
+	ran control_calls 0 send_all fgn_control
+	expect 0 hotfixctl remove owns@1
+	outcome remove unstage '3 0' moved left
+	ran control_calls 0 send_all fgn_control	# the only one that is left
+	expect 0 hotfixctl disable owns
+	send_all "$usual"
+	let_all_go
+	nothing_left owns control_calls
+}
+
+test_a_namespace_that_inherited_the_default_gets_it_back() {
+	[ "$WHERE" = guest ] || skip "the default of this machine is not ours to change"
+	census >"$T/census"
+	stored inherits 1 cc_reno "$becomes_default"
+	expect 0 hotfixctl apply inherits --commit
+	where_of=("nsenter --net=$T/shared/heir")
+	namespace "$T/shared/heir"
+	same fgn_reno "$(${where_of[0]} cat $default)" "the inherited default"
+	hold_all '' 1
+	send_all fgn_reno
+	expect 0 hotfixctl disable inherits
+	outcome disable remove '2 0' defaults unreachable
+	same "$usual" "$(cat $default)" "the default"
+	same "$usual" "$(${where_of[0]} cat $default)" "the inherited default"
+	send_all "$usual"
+	nothing_left inherits reno_acks "$T/census"
+	let_all_go
+}
+
+run_tests "$@"
