@@ -46,7 +46,10 @@ void change_take_off(struct hotfix *h); /* off with one store, then out of the k
 void change_forget_version(
 	struct hotfix *h); /* one that does not run: out of kernel and store */
 
-/* An operator's word that ends a trial: a change of its own, done at once. */
+/*
+ * An operator's word that ends a trial: a change of its own, done at once. -ETIME: too late to
+ * commit, the lease has ended.
+ */
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid);
 void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reason);
 void change_off_by_hand(struct hotfix *h); /* before a disable */

@@ -19,6 +19,7 @@
 #include "lib/log.h"
 #include "server/api.h"
 #include "server/config.h"
+#include "server/guard.h"
 #include "server/reconcile.h"
 #include "server/work.h"
 
@@ -228,6 +229,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "worker") == 0)
 		return work_main();
+	if (argc == 4 && strcmp(argv[1], "guard") == 0)
+		return guard_main(argv[2], argv[3]);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		config_usage();
 		return 0;

@@ -179,6 +179,10 @@ int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
 		return r;
 	*ret_change = h->change.id;
 	r = change_commit_by_hand(h, actor_uid);
+	if (r == -ETIME)
+		return fail_set(reterr_fail, FAIL_CONFLICT,
+				"the lease of the trial of %s has ended: it is rolled back",
+				name);
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 

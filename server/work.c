@@ -18,6 +18,7 @@
 #include "bpf/gate.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "server/guard.h"
 #include "store/bundle.h"
 #include "store/trust.h"
 
@@ -101,6 +102,11 @@ static int do_stage(struct work *w, json_t **ret_report, struct fail *reterr_fai
 
 static int do_settle(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 {
+	int r = guard_start(w->engine.bpffs, w->name);
+
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL,
+				"no guard could be started for the trial: %s", strerror(-r));
 	return engine_settle(&w->engine, w->name, ret_report, reterr_fail);
 }
 

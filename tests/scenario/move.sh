@@ -4,7 +4,8 @@
 # timeout: 400
 #
 # Long-lived connections, and defaults that new network namespaces inherited: they follow a
-# registration that is replaced, and leave one that goes.
+# registration that is replaced, and leave one that goes; and what no gate controls is taken
+# back by the guard when the daemon dies in a trial.
 
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -29,10 +30,11 @@ setup() {
 	mounted=$T/shared/namespace
 	namespace "$mounted"
 	# Its end is seen to like that of a daemon.
-	unshare -n sleep 1000 &
+	# shellcheck disable=SC2016
+	unshare -n sh -c 'ip link set lo up && touch "$1" && exec sleep 1000' sh "$T/up" &
 	held=$!
 	mkdir "$T/held" && echo $held >"$T/held/pid"
-	eventually nsenter -t $held -n ip link set lo up
+	eventually test -e "$T/up"
 }
 
 # namespace FILE: a new network namespace that no process is in
@@ -170,6 +172,135 @@ test_a_namespace_that_inherited_the_default_gets_it_back() {
 	send_all "$usual"
 	nothing_left inherits reno_acks "$T/census"
 	let_all_go
+}
+
+# --- the guard ---------------------------------------------------------------------------------
+
+guards() {
+	pgrep -f "^hotfixd guard $bpffs $1\$" >/dev/null
+}
+
+no_guard() {
+	! guards "$1"
+}
+
+# taken_back RESULT DEED: within the lease and a second, by nobody but the guard
+taken_back() {
+	expect 0 "$act" until $((lease_ms + 1000 + ${slack:-0})) "$@"
+}
+[ "${WHERE:-native}" = native ] || slack=2000 # guests are emulated
+
+test_a_registration_of_a_trial_goes_when_the_daemon_died() {
+	use dies
+	trusting --config "$T/conf"
+	stored names 1 cc_reno
+	stored names 2 cc_control
+	expect 0 hotfixctl apply names@1 --commit
+	eventually no_guard names
+	expect 0 hotfixctl apply names@2 --trial 600s
+	hold fgn_control
+	guards names || fail "no guard"
+	stop KILL
+	same ENOENT "$("$act" tcp=fgn_reno || :)" "tcp=fgn_reno"
+	taken_back ENOENT tcp=fgn_control
+	same ok "$("$act" tcp=fgn_reno)" "tcp=fgn_reno"
+	eventually no_guard names
+	send 64
+	[[ $answer = *'"cc":"fgn_reno"'* ]] || fail "the socket uses another: $answer"
+	let_go
+	hotfixd --config "$T/conf"
+	eventually idle names
+	hotfix_is names live 1 1
+	expect 0 hotfixctl history names -j
+	field 'rolled_back LEASE_EXPIRED' '.changes[serial=2].outcome' '.changes[serial=2].code'
+	same ok "$("$act" tcp=fgn_reno)" "tcp=fgn_reno"
+	expect 0 hotfixctl disable names
+	nothing_left names reno_acks
+}
+
+test_a_first_trial_leaves_nothing_registered_when_the_daemon_died() {
+	use dies
+	trusting --config "$T/conf"
+	stored names 2 cc_control
+	expect 0 hotfixctl apply names@2 --trial 600s
+	stop KILL
+	taken_back ENOENT tcp=fgn_control
+	hotfixd --config "$T/conf"
+	eventually idle names
+	hotfix_is names failed - -
+	nothing_left names control_calls
+}
+
+test_a_daemon_that_hangs_is_no_daemon() {
+	use hangs
+	trusting --config "$T/conf"
+	stored names 2 cc_control
+	expect 0 hotfixctl apply names@2 --trial 600s
+	kill -STOP "$(daemon_pid)"
+	taken_back ENOENT tcp=fgn_control
+	kill -CONT "$(daemon_pid)"
+	eventually idle names
+	hotfix_is names failed - -
+	expect 0 hotfixctl history names -j
+	field LEASE_EXPIRED '.changes[verb=apply].code'
+}
+
+test_a_daemon_that_is_back_in_time_goes_on_with_the_trial_and_the_guard_with_it() {
+	use back
+	trusting --config "$T/conf"
+	stored names 2 cc_control
+	expect 0 hotfixctl apply names@2 --trial 600s
+	stop KILL
+	hotfixd --config "$T/conf"
+	if [ "$(state_of names)" = trial ]; then # an emulated start may take longer than the lease
+		# longer than the old lease: only who renews it keeps the registration
+		expect 3 "$act" until $((lease_ms + 1000)) ENOENT tcp=fgn_control
+		guards names || fail "no guard"
+		eventually hotfixctl rollback names
+	fi
+	eventually idle names
+	expect 0 hotfixctl status -j
+	field - '.hotfixes[name=names].live_serial'
+	eventually no_guard names
+	same ENOENT "$("$act" tcp=fgn_control || :)" "tcp=fgn_control"
+}
+
+state_of() {
+	hotfixctl status -j >"$T/status"
+	"$act" field "$T/status" ".hotfixes[name=$1].state"
+}
+
+test_the_default_of_a_trial_is_given_back_when_the_daemon_died() {
+	[ "$WHERE" = guest ] || skip "the default of this machine is not ours to change"
+	use default
+	trusting --config "$T/conf"
+	stored takes 1 cc_reno "$becomes_default"
+	expect 0 hotfixctl apply takes --trial 600s
+	same fgn_reno "$(cat $default)" "the default"
+	stop KILL
+	taken_back ENOENT tcp=fgn_reno
+	eventually no_guard takes
+	same "$usual" "$(cat $default)" "the default"
+}
+
+test_a_sleepable_hook_of_a_trial_is_detached_when_the_daemon_died() {
+	trampolines || skip "this kernel takes no trampolines"
+	use sleeps
+	trusting --config "$T/conf"
+	stored sleeps 1 lsm_sleepable_rmdir
+	stored sleeps 2 lsm_sleepable_rmdir_v2
+	expect 0 hotfixctl apply sleeps@1 --commit
+	mkdir "$T/sealed-1" "$T/sealed-2"
+	expect 0 hotfixctl apply sleeps@2 --trial 600s
+	same EPERM "$("$act" "rmdir=$T/sealed-2" || :)" "rmdir of sealed-2"
+	stop KILL
+	taken_back ok "rmdir=$T/sealed-2"
+	same EPERM "$("$act" "rmdir=$T/sealed-1" || :)" "rmdir of sealed-1"
+	hotfixd --config "$T/conf"
+	eventually idle sleeps
+	hotfix_is sleeps live 1 1
+	expect 0 hotfixctl disable sleeps
+	same ok "$("$act" "rmdir=$T/sealed-1")" "rmdir of sealed-1"
 }
 
 run_tests "$@"
