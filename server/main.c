@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -235,6 +236,8 @@ int main(int argc, char **argv)
 		config_usage();
 		return 0;
 	}
+	/* Workers take their files by number: none of ours may come from whoever started us. */
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	umask(077);
 	if (config_load(argc, argv, &d.config, &fail) < 0)
 		return report_failure(&fail);

@@ -140,7 +140,7 @@ static void on_answer(evutil_socket_t fd, short what, void *cookie)
 			return;
 		}
 	}
-	if (n > 0)
+	if (n > 0 && !w->exited)
 		kill(w->pid, SIGKILL); /* an answer beyond all bounds is no answer */
 	w->eof = true;
 	event_del(w->readable);

@@ -164,6 +164,12 @@ test_it_counts_the_free_places_of_a_function() {
 	expect 0 hotfixctl remove crowd
 }
 
+test_files_that_hotfixd_was_started_with_do_not_reach_its_workers() {
+	use inherited
+	hotfixd 3</dev/null 4</dev/null 5</dev/null
+	diagnosed
+}
+
 test_doctor_of_what_is_not_there() {
 	expect 3 hotfixctl doctor nosuch-hotfix
 	echo 'no bundle' >"$T/nobundle"
