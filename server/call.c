@@ -196,8 +196,10 @@ int call_path_serial(const char *text, uint64_t *ret_serial, struct fail *reterr
 
 	errno = 0;
 	*ret_serial = strtoull(text, &end, 10);
-	if (errno || *end || text[0] < '1' || text[0] > '9')
-		return fail_set(reterr_fail, FAIL_USAGE, "\"%.40s\" is not a serial", text);
+	if (errno || *end || text[0] < '1' || text[0] > '9' || *ret_serial > INT64_MAX)
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"\"%.40s\" is not a number from 1 to %" PRId64, text,
+				INT64_MAX);
 	return 0;
 }
 

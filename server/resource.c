@@ -50,6 +50,15 @@ static int unknown(const char *name, struct fail *reterr_fail)
 	return fail_hint(reterr_fail, "hotfixctl list shows what is");
 }
 
+/* Stored here, or in the kernel. A hot-fix that was only asked for is neither. */
+static bool is_known(struct call *call, const char *name)
+{
+	const struct hotfix *h = hotfix_find(call->api->c.hotfixes, name);
+	uint64_t serial;
+
+	return (h && h->gate) || store_newest_serial(call->api->c.store, name, &serial) == 0;
+}
+
 int resource_show(struct call *call, struct fail *reterr_fail)
 {
 	json_t *doc = report_hotfix(call->api->c.hotfixes, call->segment[1]);
@@ -79,14 +88,9 @@ int resource_history(struct call *call, struct fail *reterr_fail)
 	r = store_each_change(call->api->c.store, call_query(call, "name"), false,
 			      (unsigned int)limit, add_change, changes);
 	if (r == 0 && call_query(call, "name") && json_array_size(changes) == 0 &&
-	    !hotfix_find(call->api->c.hotfixes, call_query(call, "name"))) {
-		uint64_t serial;
-
-		r = store_newest_serial(call->api->c.store, call_query(call, "name"), &serial);
-		if (r == -ENOENT) {
-			json_decref(changes);
-			return unknown(call_query(call, "name"), reterr_fail);
-		}
+	    !is_known(call, call_query(call, "name"))) {
+		json_decref(changes);
+		return unknown(call_query(call, "name"), reterr_fail);
 	}
 	if (r < 0) {
 		json_decref(changes);

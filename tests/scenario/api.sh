@@ -188,6 +188,19 @@ test_names_that_are_none_are_refused() {
 	is_error not_found
 }
 
+test_a_name_that_nobody_stored_is_not_found_whatever_was_asked_before() {
+	post 404 /hotfixes/nobody/apply '{"serial":5}'
+	answers 404 '/history?name=nobody'
+	is_error not_found
+}
+
+test_numbers_that_no_row_can_have_are_refused() {
+	answers 400 /changes/18446744073709551615
+	is_error usage
+	answers 400 /hotfixes/one/9223372036854775808 -X DELETE
+	is_error usage
+}
+
 test_request_bodies_are_parsed_strictly() {
 	local body
 
