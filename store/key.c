@@ -432,6 +432,13 @@ static int key_from_file(const char *path, const struct secret_file *s, key_ask_
 	return 0;
 }
 
+static bool is_public(int fd)
+{
+	char word[sizeof(PUBLIC_WORD)] = "";
+
+	return pread(fd, word, sizeof(word) - 1, 0) > 0 && strcmp(word, PUBLIC_WORD) == 0;
+}
+
 static int secret_read(const char *path, uint8_t **ret_buf, size_t *ret_len,
 		       struct fail *reterr_fail)
 {
@@ -443,6 +450,10 @@ static int secret_read(const char *path, uint8_t **ret_buf, size_t *ret_len,
 		return fail_file(reterr_fail, path, "read", -errno);
 	if (!S_ISREG(st.st_mode))
 		return bad_key_file(reterr_fail, path, "not a regular file");
+	if (is_public(fd)) { /* before its mode, which is right for what it is */
+		bad_key_file(reterr_fail, path, "this is a public key");
+		return fail_hint(reterr_fail, "To sign, name the .sec file beside it.");
+	}
 	if (st.st_mode & 077) {
 		fail_set(reterr_fail, FAIL_PERMISSION,
 			 "%s: others may use this secret key (mode %04o)", path,
@@ -472,10 +483,6 @@ int key_load(const char *path, key_ask_fn ask, void *cookie, struct key **ret_ke
 	r = secret_read(path, &buf, &len, reterr_fail);
 	if (r < 0)
 		return r;
-	if (len > strlen(PUBLIC_WORD) && memcmp(buf, PUBLIC_WORD, strlen(PUBLIC_WORD)) == 0) {
-		bad_key_file(reterr_fail, path, "this is a public key");
-		return fail_hint(reterr_fail, "To sign, name the .sec file beside it.");
-	}
 	/* jansson copies the secret while it reads: let it wipe what it frees. */
 	json_get_alloc_funcs(&old_malloc, &old_free);
 	json_set_alloc_funcs(malloc, wiping_free);

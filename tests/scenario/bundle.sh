@@ -119,6 +119,25 @@ test_an_output_that_is_no_bundle_is_not_overwritten() {
 	cmp "$T/release.sec" "$T/precious" || fail "the key was overwritten"
 }
 
+test_an_output_that_is_no_file_is_left_as_it_is() {
+	pack out 1 several
+	mkfifo "$T/fifo"
+	ln -s /dev/null "$T/null"
+	for out_file in "$T/fifo" "$T/null"; do
+		expect 9 hotfixctl pack --object "$foreign/several.bpf.o" --name out --serial 1 \
+			--key "$T/release.sec" --out "$out_file"
+		says 'not a file'
+	done
+	[ -p "$T/fifo" ] || fail "the FIFO is gone"
+	[ -L "$T/null" ] || fail "the link is gone"
+}
+
+test_a_public_key_in_place_of_the_secret_one_is_called_so() {
+	expect 4 hotfixctl pack --object "$foreign/several.bpf.o" --name out --serial 1 \
+		--key "$T/release.pub" --out "$T/never"
+	says 'public key' '\.sec'
+}
+
 test_a_good_bundle_verifies_and_imports() {
 	pack good 1 several
 	expect 0 verify "$bundle"
