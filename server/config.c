@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -132,10 +133,14 @@ static int on_ini(void *cookie, const char *section, const char *key, const char
 static int load_file(struct config *c, struct fail *reterr_fail)
 {
 	struct file_cookie f = {.c = c};
+	struct stat st;
 	int line;
 
 	if (!c->file_given && access(c->file, F_OK) < 0)
 		return 0; /* the default file need not exist */
+	if (stat(c->file, &st) == 0 && S_ISDIR(st.st_mode)) /* reads as an empty file */
+		return fail_set(reterr_fail, FAIL_USAGE, "%s is a folder, not a configuration",
+				c->file);
 	line = ini_parse(c->file, on_ini, &f);
 	if (line == -1)
 		return fail_set(reterr_fail, FAIL_USAGE,
@@ -154,42 +159,48 @@ static int load_file(struct config *c, struct fail *reterr_fail)
 	return 0;
 }
 
+/* arg, of which the first len bytes stand before a '=', is this flag. */
+static bool is_flag(const char *flag, const char *arg, size_t len)
+{
+	return strlen(flag) == len && strncmp(flag, arg, len) == 0;
+}
+
 /* Flags of both passes: the first finds --config, the second overrides the file. */
 static int load_flags(int argc, char **argv, bool settings_pass, struct config *c,
 		      struct fail *reterr_fail)
 {
 	for (int i = 1; i < argc; i++) {
-		const char *flag = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL,
-			   *problem;
-		size_t k;
+		const char *flag = argv[i], *value = strchr(flag, '='), *problem;
+		size_t k, len = value ? (size_t)(value - flag) : strlen(flag);
+		bool config;
 
 		if (strcmp(flag, "-n") == 0) {
 			c->check_only = true;
 			continue;
 		}
-		if (strcmp(flag, "--config") == 0) {
-			if (!value || strlen(value) >= sizeof(c->file))
-				return fail_set(reterr_fail, FAIL_USAGE,
-						"--config needs a FILE");
-			snprintf(c->file, sizeof(c->file), "%s", value);
-			c->file_given = true;
-			i++;
-			continue;
-		}
+		config = is_flag("--config", flag, len);
 		for (k = 0; k < ARRAY_SIZE(settings); k++)
-			if (settings[k].flag && strcmp(settings[k].flag, flag) == 0)
+			if (settings[k].flag && is_flag(settings[k].flag, flag, len))
 				break;
-		if (k == ARRAY_SIZE(settings)) {
+		if (!config && k == ARRAY_SIZE(settings)) {
 			fail_set(reterr_fail, FAIL_USAGE, "unknown argument %s", flag);
 			return fail_hint(reterr_fail, "hotfixd --help lists the flags");
 		}
+		value = value ? value + 1 : argv[++i];
 		if (!value)
 			return fail_set(reterr_fail, FAIL_USAGE, "%s needs a value", flag);
-		i++;
+		if (config) {
+			if (strlen(value) >= sizeof(c->file))
+				return fail_set(reterr_fail, FAIL_USAGE,
+						"--config: the path is too long");
+			snprintf(c->file, sizeof(c->file), "%s", value);
+			c->file_given = true;
+			continue;
+		}
 		problem = settings_pass ? set(c, k, value) : NULL;
 		if (problem)
-			return fail_set(reterr_fail, FAIL_USAGE, "%s %s %s", flag, value,
-					problem);
+			return fail_set(reterr_fail, FAIL_USAGE, "%s %s %s", settings[k].flag,
+					value, problem);
 	}
 	return 0;
 }
@@ -217,7 +228,8 @@ int config_load(int argc, char **argv, struct config *ret_config, struct fail *r
 void config_usage(void)
 {
 	printf("hotfixd -- keeps this kernel fixed while it runs\n\n"
-	       "usage: hotfixd [--config FILE] [-n] [FLAG VALUE]...\n\n"
+	       "usage: hotfixd [--config FILE] [-n] [FLAG VALUE]...\n"
+	       "       hotfixd --help | --version\n\n"
 	       "  %-22s %s (default %s)\n"
 	       "  %-22s check the configuration, print it, and exit\n\n"
 	       "Settings: flag, or [section] key in the configuration file\n\n",

@@ -223,6 +223,16 @@ static int report_failure(const struct fail *fail)
 	return fail_exit(fail->code);
 }
 
+static int flush_stdout(void)
+{
+	struct fail fail;
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	fail_set(&fail, FAIL_INTERNAL, "writing to stdout: %s", strerror(errno));
+	return report_failure(&fail);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = {.lock_fd = -1};
@@ -234,7 +244,11 @@ int main(int argc, char **argv)
 		return guard_main(argv[2], argv[3]);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		config_usage();
-		return 0;
+		return flush_stdout();
+	}
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		printf("hotfixd %s\n", HOTFIXD_VERSION);
+		return flush_stdout();
 	}
 	/* Workers take their files by number: none of ours may come from whoever started us. */
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -243,7 +257,7 @@ int main(int argc, char **argv)
 		return report_failure(&fail);
 	if (d.config.check_only) {
 		config_print(&d.config);
-		return 0;
+		return flush_stdout();
 	}
 	log_open(config_log_priority(&d.config));
 	if (open_daemon(&d, &fail) < 0)

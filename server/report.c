@@ -13,10 +13,6 @@
 #include "lib/json.h"
 #include "store/bundle.h"
 
-#ifndef HOTFIXD_VERSION
-#define HOTFIXD_VERSION "0.1.0"
-#endif
-
 static json_t *stamp(uint64_t real_ms)
 {
 	char text[CLOCK_TIMESTAMP_BYTES];
@@ -45,7 +41,8 @@ static json_t *kernel_text(const char *s, size_t max)
 	size_t n = 0;
 
 	for (; n < max && n < sizeof(clean) - 1 && s[n]; n++)
-		clean[n] = s[n] < 0x20 || s[n] == 0x7f ? '?' : s[n];
+		clean[n] =
+			(unsigned char)s[n] < 0x20 || (unsigned char)s[n] > 0x7e ? '?' : s[n];
 	clean[n] = 0;
 	return json_string(clean);
 }
@@ -57,14 +54,15 @@ json_t *report_event(const char *name, uint64_t serial, const struct hotfix_even
 
 	for (int i = 0; i < HOTFIX_ARGS; i++)
 		json_array_append_new(args, json_integer((json_int_t)e->args[i]));
-	return json_pack(
-		"{s:s, s:s, s:I, s:o, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "kind",
-		"event", "hotfix", name, "serial", (json_int_t)serial, "time",
-		stamp(clock_real_ms() - (clock_mono_ns() - e->time_ns) / 1000000), "verdict",
-		e->verdict < ARRAY_SIZE(verdicts) ? verdicts[e->verdict] : "unknown", "event",
-		(int)e->kind, "pid", (int)e->tgid, "tid", (int)e->pid, "uid", (int)e->uid,
-		"gid", (int)e->gid, "comm", kernel_text(e->comm, sizeof(e->comm)), "text",
-		kernel_text(e->text, sizeof(e->text)), "args", args);
+	return json_pack("{s:s, s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+			 "kind", "event", "hotfix", name, "serial", (json_int_t)serial, "time",
+			 stamp(clock_real_ms() - (clock_mono_ns() - e->time_ns) / 1000000),
+			 "verdict",
+			 e->verdict < ARRAY_SIZE(verdicts) ? verdicts[e->verdict] : "unknown",
+			 "event", (json_int_t)e->kind, "pid", (json_int_t)e->tgid, "tid",
+			 (json_int_t)e->pid, "uid", (json_int_t)e->uid, "gid",
+			 (json_int_t)e->gid, "comm", kernel_text(e->comm, sizeof(e->comm)),
+			 "text", kernel_text(e->text, sizeof(e->text)), "args", args);
 }
 
 json_t *report_change(const struct store_change *c, bool with_log)

@@ -128,6 +128,15 @@ test_flags_win_over_the_file_and_the_file_over_defaults() {
 	says '^daemon.socket = /run/b.sock$' '^daemon.log_level = error$' '^daemon.bpffs = /sys/fs/bpf/hotfix$'
 }
 
+test_flags_take_their_value_behind_a_blank_or_an_equals_sign() {
+	expect 0 "$bin/hotfixd" -n --socket /one --state-dir=/two=2
+	says 'daemon.socket = /one' 'daemon.state_dir = /two=2'
+	expect 2 "$bin/hotfixd" -n --socket
+	says '--socket needs a value'
+	expect 0 "$bin/hotfixd" --version
+	says '^hotfixd [0-9]'
+}
+
 test_a_bad_configuration_is_named_with_file_and_line() {
 	local line
 
@@ -138,6 +147,8 @@ test_a_bad_configuration_is_named_with_file_and_line() {
 	done
 	expect 2 "$bin/hotfixd" -n --config "$T/no-such-file"
 	says no-such-file
+	expect 2 "$bin/hotfixd" -n --config "$T"
+	says folder
 	expect 2 "$bin/hotfixd" --no-such-flag
 	says no-such-flag
 	expect 2 "$bin/hotfixd" -n --socket "/$(printf '%0200d' 0)"
