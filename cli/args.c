@@ -255,6 +255,11 @@ static int check_count(const struct args *a, struct fail *f)
 	else
 		r = fail_set(f, FAIL_USAGE, "%s: \"%s\" is one argument too many", c->words,
 			     a->pos[c->max_args]);
+	/* The value of an option that may go without one does not stand behind a blank. */
+	for (size_t i = 0; i < a->n_given && a->n_pos > c->max_args; i++)
+		if (a->given[i].opt->kind == OPT_MAYBE && !a->given[i].value)
+			return fail_hint(f, "if it belongs to %s: %s=%s", a->given[i].opt->name,
+					 a->given[i].opt->name, a->pos[c->max_args]);
 	fail_hint(f, "hotfixctl %s --help", c->words);
 	return r;
 }

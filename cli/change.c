@@ -349,26 +349,25 @@ int change_run_import(struct cli *c, const struct args *a, struct fail *reterr_f
 		int r = import_one(c, path, &answer, &f);
 
 		if (r < 0) {
+			bool of_file = strstr(f.message, path);
+			bool no_daemon = !of_file && (f.code == FAIL_UNREACHABLE ||
+						      f.code == FAIL_PERMISSION);
 			struct fail named = f;
 
-			/* One file: as any other command fails. */
-			if (args_count(a) == 1) {
-				*reterr_fail = f;
-				return r;
-			}
-			if (!strstr(f.message, path)) {
+			if (!no_daemon && !of_file) {
 				fail_set(&named, f.code, "%s: %s", path, f.message);
 				if (f.hint[0])
 					fail_hint(&named, "%s", f.hint);
+			}
+			/* One file: as any other command fails. Or the next would fare no better. */
+			if (args_count(a) == 1 || no_daemon) {
+				*reterr_fail = named;
+				return r;
 			}
 			if (!c->json)
 				cli_print_fail(c, &named);
 			answer = fail_to_json(&named);
 			status = status ? status : fail_exit(f.code);
-			if (f.code == FAIL_UNREACHABLE || f.code == FAIL_PERMISSION) {
-				*reterr_fail = f; /* the next would fare no better */
-				return r;
-			}
 		} else if (!c->json) {
 			printf("%s: %s serial %s %s\n", text_safe(path),
 			       text_of(answer, "name"), text_of(answer, "serial"),

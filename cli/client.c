@@ -163,7 +163,8 @@ static int perform(const struct cli *c, CURL *curl, struct answer *a, const char
 	}
 	r = fail_set(f, FAIL_UNREACHABLE, "the connection to hotfixd at %s broke: %s",
 		     c->socket, curl_easy_strerror(code));
-	fail_hint(f, "see hotfixd's own messages (journalctl -u hotfixd)");
+	fail_hint(f, "what was asked for may have happened: hotfixctl history, once hotfixd is "
+		     "there again (journalctl -u hotfixd)");
 	return r;
 }
 
@@ -235,26 +236,6 @@ int client_get(const struct cli *c, json_t **ret_doc, struct fail *reterr_fail,
 	va_end(ap);
 	return client_call(c, &(struct client_call){.method = "GET", .path = path}, ret_doc,
 			   reterr_fail);
-}
-
-int client_post(const struct cli *c, json_t *body, json_t **ret_doc, struct fail *reterr_fail,
-		const char *path_fmt, ...)
-{
-	AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("{}");
-	char path[512];
-	va_list ap;
-
-	json_decref(body);
-	if (!text)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	va_start(ap, path_fmt);
-	vsnprintf(path, sizeof(path), path_fmt, ap);
-	va_end(ap);
-	return client_call(
-		c,
-		&(struct client_call){
-			.method = "POST", .path = path, .body = text, .body_len = strlen(text)},
-		ret_doc, reterr_fail);
 }
 
 int client_stream(const struct cli *c, const char *path,

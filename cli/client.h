@@ -30,11 +30,9 @@ struct client_call {
 
 int client_call(const struct cli *c, const struct client_call *call, json_t **ret_doc,
 		struct fail *reterr_fail);
-/* Short forms. body is consumed; NULL: an empty object. */
+/* Short form. */
 int client_get(const struct cli *c, json_t **ret_doc, struct fail *reterr_fail,
 	       const char *path_fmt, ...) __attribute__((format(printf, 4, 5)));
-int client_post(const struct cli *c, json_t *body, json_t **ret_doc, struct fail *reterr_fail,
-		const char *path_fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /*
  * A GET whose answer comes line by line. fn returns non-zero to stop (0 is then returned).

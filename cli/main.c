@@ -46,24 +46,23 @@ int main(int argc, char **argv)
 		c.socket = env_set("HOTFIXD_SOCKET") ? getenv("HOTFIXD_SOCKET")
 						     : CLI_SOCKET_DEFAULT;
 	command = args_command(a);
-	if (args_given(a, "--version")) {
+	if (!command && !args_given(a, "--version") && !args_given(a, "--help")) {
+		command_usage(stderr);
+		return fail_exit(FAIL_USAGE);
+	}
+	if (args_given(a, "--version"))
 		printf("hotfixctl %s\n", HOTFIX_VERSION);
-		return 0;
-	}
-	if (!command) {
-		command_usage(args_given(a, "--help") ? stdout : stderr);
-		return args_given(a, "--help") ? 0 : fail_exit(FAIL_USAGE);
-	}
-	if (args_given(a, "--help")) {
+	else if (!command)
+		command_usage(stdout);
+	else if (args_given(a, "--help"))
 		command_help(command, stdout);
-		return 0;
-	}
-	r = command->run(&c, a, &f);
+	else
+		r = command->run(&c, a, &f);
 	if (r >= 0 && cli_flush(&f) < 0)
 		r = -1;
 	if (r < 0) {
 		cli_print_fail(&c, &f);
-		return fail_exit(f.code);
+		return cli_interrupted() ? CLI_EXIT_INTERRUPTED : fail_exit(f.code);
 	}
 	return r;
 }

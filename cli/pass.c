@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -79,6 +80,23 @@ static const char *from_lines(struct pass *p)
 	return line;
 }
 
+/* As read(2), but a signal of cli_catch_interrupt() ends it even if it came just before. */
+static ssize_t read_unless_interrupted(int fd, void *buf, size_t room)
+{
+	struct pollfd in = {.fd = fd, .events = POLLIN};
+	sigset_t stop, before;
+	int ready = -1;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGTERM);
+	sigprocmask(SIG_BLOCK, &stop, &before);
+	if (!cli_interrupted())
+		ready = ppoll(&in, 1, NULL, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return ready < 0 ? -1 : read(fd, buf, room);
+}
+
 static const char *from_terminal(struct pass *p, const char *prompt)
 {
 	AUTO_CLOSE int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -99,14 +117,15 @@ static const char *from_terminal(struct pass *p, const char *prompt)
 	tcsetattr(tty, TCSAFLUSH, &silent);
 	/* In canonical mode a read is at most one line. */
 	do {
-		r = read(tty, p->one + n, sizeof(p->one) - 1 - n);
+		r = read_unless_interrupted(tty, p->one + n, sizeof(p->one) - 1 - n);
 		n += r > 0 ? (size_t)r : 0;
 	} while (r > 0 && p->one[n - 1] != '\n' && n < sizeof(p->one) - 1);
 	tcsetattr(tty, TCSAFLUSH, &before);
 	io_write_all(tty, "\n", 1);
 	if (r <= 0 || p->one[n - 1] != '\n') {
 		explicit_bzero(p->one, sizeof(p->one));
-		fail_set(&p->fail, FAIL_USAGE, "no passphrase was given");
+		fail_set(&p->fail, FAIL_USAGE,
+			 cli_interrupted() ? "interrupted" : "no passphrase was given");
 		return NULL;
 	}
 	p->one[n - 1] = 0;

@@ -272,6 +272,8 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	int r;
 
 	r = cli_parse_version(args_at(a, 0), name, &serial, reterr_fail);
+	if (r == 0 && serial)
+		r = fail_set(reterr_fail, FAIL_USAGE, "show takes a NAME without @SERIAL");
 	if (r == 0)
 		r = client_get(c, &doc, reterr_fail, "/v1/hotfixes/%s", name);
 	if (r < 0)
@@ -433,14 +435,19 @@ static void print_rest(const json_t *event)
 	}
 }
 
+struct watch {
+	const struct cli *c;
+	int err; /* of writing to stdout */
+};
+
 static int on_event(const char *line, size_t len, void *cookie)
 {
-	const struct cli *c = cookie;
+	struct watch *w = cookie;
 	AUTO_JSON json_t *event = NULL;
 
 	if (json_parse("event", line, len, &event, NULL) < 0)
 		return 0; /* one bad line does not end the watch */
-	if (c->json) {
+	if (w->c->json) {
 		json_dumpf(event, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
 	} else {
 		printf("%s %s%s%s %s",
@@ -450,12 +457,15 @@ static int on_event(const char *line, size_t len, void *cookie)
 		print_rest(event);
 	}
 	putchar('\n');
-	return fflush(stdout) != 0; /* nobody reads any more */
+	if (fflush(stdout) != 0)
+		w->err = errno;
+	return w->err;
 }
 
 int show_run_events(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	bool follow = args_given(a, "--follow");
+	struct watch w = {.c = c};
 	char path[256], query[128];
 	int r;
 
@@ -464,7 +474,10 @@ int show_run_events(struct cli *c, const struct args *a, struct fail *reterr_fai
 		return r;
 	snprintf(path, sizeof(path), "/v1/events?follow=%d%s", follow, query);
 	cli_catch_interrupt();
-	r = client_stream(c, path, on_event, c, reterr_fail);
+	r = client_stream(c, path, on_event, &w, reterr_fail);
+	if (w.err && w.err != EPIPE)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "writing to stdout: %s",
+				strerror(w.err));
 	clearerr(stdout); /* a closed pipe is a clean end */
 	return r;
 }
