@@ -144,7 +144,9 @@ install: $(DAEMON) $(CTL) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/l
 	install -m 644 $B/include/hotfixd/bpf/*.h $I/include/hotfixd/bpf/
 	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
 	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
-	for s in $(wildcard server/*.service); do install -D -m 644 $$s $I/lib/systemd/system/$${s##*/}; done
+	install -d $I/lib/systemd/system
+	for s in $(wildcard server/*.service); do \
+		sed 's,/usr/local/sbin/,$(PREFIX)/sbin/,' $$s >$I/lib/systemd/system/$${s##*/}; done
 uninstall:	## remove what install put there
 	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd
 	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service))
