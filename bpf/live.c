@@ -14,6 +14,8 @@
 
 #include "bpf/engine.h"
 #include "bpf/hotfix.bpf.h"
+#include "bpf/pin.h"
+#include "bpf/tcp_cc.h"
 
 /* "<type>:<target>[:n]" */
 static int parse_folder(const char *folder, struct live_slot *s)
@@ -142,6 +144,14 @@ int live_get_enforce(const char *bpffs, const char *name, uint32_t index, bool *
 		return r;
 	*ret_enforce = control.mode != HOTFIX_OBSERVE;
 	return 0;
+}
+
+int live_cc_link(const char *bpffs, const char *name, int *ret_fd)
+{
+	char path[PATH_MAX];
+	int r = pin_path(path, bpffs, name, "slots", TCP_CC_SLOT, "link", NULL);
+
+	return r < 0 ? r : pin_open(PIN_LINK, path, ret_fd);
 }
 
 struct live_events {

@@ -40,6 +40,9 @@ int live_counters(const char *bpffs, const char *name, uint32_t index,
 int live_set_enforce(const char *bpffs, const char *name, uint32_t index, bool enforce);
 int live_get_enforce(const char *bpffs, const char *name, uint32_t index, bool *ret_enforce);
 
+/* The registration of a congestion control: ready for reading once it is gone (Linux 6.11). */
+int live_cc_link(const char *bpffs, const char *name, int *ret_fd);
+
 struct hotfix_event; /* bpf/hotfix.bpf.h */
 struct live_events;
 typedef void (*live_event_fn)(const struct hotfix_event *e, void *cookie);

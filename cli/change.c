@@ -627,6 +627,40 @@ int change_run_enable(struct cli *c, const struct args *a, struct fail *reterr_f
 	return simple(c, a, "enable", NULL, false, reterr_fail);
 }
 
+int change_run_enforce(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	return simple(c, a, "enforce", NULL, false, reterr_fail);
+}
+
+int change_run_observe(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	return simple(c, a, "observe", NULL, false, reterr_fail);
+}
+
+int change_run_retry(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	char name[HOOK_NAME_MAX + 1], what[128], path[128];
+	AUTO_JSON json_t *body = reason_body(a);
+	uint64_t serial;
+	int r;
+
+	r = cli_parse_version(args_at(a, 0), name, &serial, reterr_fail);
+	if (r < 0)
+		return r;
+	if (!serial)
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"retry takes NAME@SERIAL: one version is quarantined, not all");
+	snprintf(what, sizeof(what), "retry %s@%" PRIu64, name, serial);
+	snprintf(path, sizeof(path), "/v1/hotfixes/%s/%" PRIu64 "/retry", name, serial);
+	return run(c, name, what, "POST", path, body, false, reterr_fail);
+}
+
+int change_run_resume(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	(void)a;
+	return run(c, "", "resume", "POST", "/v1/resume", NULL, false, reterr_fail);
+}
+
 int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	char name[HOOK_NAME_MAX + 1], what[128], path[128];

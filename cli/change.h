@@ -16,6 +16,10 @@ int change_run_apply(struct cli *c, const struct args *a, struct fail *reterr_fa
 int change_run_commit(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_disable(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int change_run_enforce(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int change_run_observe(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int change_run_retry(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int change_run_resume(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_enable(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_fail);
 

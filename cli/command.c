@@ -84,7 +84,7 @@ static const struct opt rollback_opts[] = {
 	OPT_END,
 };
 
-static const struct opt disable_opts[] = { OPT_REASON, OPT_END };
+static const struct opt reason_opts[] = { OPT_REASON, OPT_END };
 
 static const struct opt history_opts[] = {
 	{ "--change", 0, OPT_VALUE, "ID", "one change, with evidence and verifier log" },
@@ -168,11 +168,27 @@ const struct command command_table[] = {
 	 "the one that --to names, which this host must have committed once.",
 	 "hotfixctl rollback cve-2026-31431-copyfail --reason \"breaks backup\"\n"},
 	{"disable", change_run_disable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES,
-	 disable_opts, "take a hot-fix off; it stays stored",
+	 reason_opts, "take a hot-fix off; it stays stored",
 	 "It stays off over restarts and reboots until enable or apply.",
 	 "hotfixctl disable my-cubic --reason \"measuring without\"\n"},
 	{"enable", change_run_enable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
 	 "make a disabled hot-fix live again", NULL, "hotfixctl enable my-cubic\n"},
+	{"enforce", change_run_enforce, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
+	 "deny from now on what --observe only counted",
+	 "Without a reload. In a trial its length begins anew: what the version does now was\n"
+	 "not tried yet.",
+	 "hotfixctl enforce cve-2026-31431-copyfail\n"},
+	{"observe", change_run_observe, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
+	 "only count from now on what would be denied", NULL,
+	 "hotfixctl observe cve-2026-31431-copyfail\n"},
+	{"retry", change_run_retry, COMMAND_CHANGE, "NAME@SERIAL", 1, 1, COMPLETE_NAMES,
+	 reason_opts, "lift the quarantine of a version",
+	 "A version that did harm here is not tried again until then.",
+	 "hotfixctl retry my-cubic@3 --reason \"the driver was at fault\"\n"},
+	{"resume", change_run_resume, COMMAND_CHANGE, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "apply again what is held back after two crashes",
+	 "A host that goes down twice within an hour starts with nothing applied.",
+	 "hotfixctl resume\n"},
 	{"remove", change_run_remove, COMMAND_CHANGE, "NAME[@SERIAL]", 1, 1, COMPLETE_NAMES,
 	 NULL, "take a hot-fix, or one stored version, off this host",
 	 "History and audit log stay.",

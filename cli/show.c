@@ -143,7 +143,12 @@ static void print_daemon(const json_t *doc)
 	       json_is_true(json_object_get(k, "btf")) ? "with" : "without",
 	       lsm[0] ? ", lsm " : "", lsm);
 	if (kill_switch[0] && strcmp(kill_switch, "normal") != 0)
-		printf("kill switch: hotfix=%s on the kernel command line\n", kill_switch);
+		printf(strcmp(kill_switch, "held") == 0
+			       ? "held: this host went down twice within an hour, nothing is "
+				 "applied until: hotfixctl resume\n"
+			       : "kill switch %s: nothing is applied in this boot (kernel command "
+				 "line hotfix=, or the file no-apply)\n",
+		       kill_switch);
 }
 
 int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fail)

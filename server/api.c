@@ -55,6 +55,10 @@ static const struct route {
 	{EVHTTP_REQ_POST, "hotfixes/*/rollback", CHANGE, JSON, resource_rollback},
 	{EVHTTP_REQ_POST, "hotfixes/*/disable", CHANGE, JSON, resource_disable},
 	{EVHTTP_REQ_POST, "hotfixes/*/enable", CHANGE, JSON, resource_enable},
+	{EVHTTP_REQ_POST, "hotfixes/*/enforce", CHANGE, JSON, resource_enforce},
+	{EVHTTP_REQ_POST, "hotfixes/*/observe", CHANGE, JSON, resource_observe},
+	{EVHTTP_REQ_POST, "hotfixes/*/*/retry", CHANGE, JSON, resource_retry},
+	{EVHTTP_REQ_POST, "resume", CHANGE, JSON, resource_resume},
 	{EVHTTP_REQ_DELETE, "hotfixes/*", CHANGE, NO_BODY, resource_remove},
 	{EVHTTP_REQ_DELETE, "hotfixes/*/*", CHANGE, NO_BODY, resource_remove},
 };

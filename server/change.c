@@ -8,6 +8,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "server/drift.h"
 #include "server/trial.h"
 
 #define TICK_MS 1000
@@ -40,6 +41,11 @@ static void enter(struct hotfix *h, enum hotfix_phase next)
 	log_event(LOG_DEBUG, "phase hotfix=%s from=%s to=%s", h->name, phases[h->phase].name,
 		  phases[next].name);
 	h->phase = next;
+	/* A worker waits until a link is gone: nobody else may hold it meanwhile. */
+	if (next == HOTFIX_IDLE)
+		drift_watch(h);
+	else
+		drift_unwatch(h);
 }
 
 /* ---- begin and end -------------------------------------------------------------- */
@@ -91,6 +97,7 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	AUTO_JSON json_t *plan = NULL;
 	int r;
 
+	h->changes++;
 	snprintf(c->verb, sizeof(c->verb), "%s", verb);
 	c->serial = serial;
 	c->from_serial = row.from_serial;
@@ -182,20 +189,65 @@ static void add_evidence(struct hotfix *h)
 			  h->name, h->change.id, strerror(-r));
 }
 
+static void tell(struct hotfix *h, uint64_t id, const char *verb, uint64_t serial,
+		 const char *outcome, const char *code, const char *detail)
+{
+	log_event(strcmp(outcome, "done") == 0 ? LOG_NOTICE : LOG_WARNING,
+		  "change ended id=%" PRIu64 " verb=%s hotfix=%s serial=%" PRIu64
+		  " outcome=%s code=%s detail=\"%s\"",
+		  id, verb, h->name, serial, outcome, code, detail);
+	events_emit(h->all->events,
+		    json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:s}", "kind", "change",
+			      "hotfix", h->name, "serial", (json_int_t)serial, "verb", verb,
+			      "change", (json_int_t)id, "outcome", outcome, "code", code,
+			      "detail", detail));
+}
+
 static void announce(struct hotfix *h, const char *outcome, const char *code,
 		     const char *detail)
 {
 	struct hotfix_change *c = &h->change;
 
-	log_event(strcmp(outcome, "done") == 0 ? LOG_NOTICE : LOG_WARNING,
-		  "change ended id=%" PRIu64 " verb=%s hotfix=%s serial=%" PRIu64
-		  " outcome=%s code=%s detail=\"%s\"",
-		  c->id, c->verb, h->name, c->serial, outcome, code, detail);
-	events_emit(h->all->events,
-		    json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:s}", "kind", "change",
-			      "hotfix", h->name, "serial", (json_int_t)c->serial, "verb",
-			      c->verb, "change", (json_int_t)c->id, "outcome", outcome, "code",
-			      code, "detail", detail));
+	tell(h, c->id, c->verb, c->serial, outcome, code, detail);
+}
+
+uint64_t change_record(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
+		       const char *code, const char *detail)
+{
+	struct store *s = h->all->store;
+	struct store_change row = {.serial = serial,
+				   .from_serial = hotfix_live_serial(h),
+				   .actor_uid = actor_uid,
+				   .started_ms = clock_real_ms()};
+	char subject[HOOK_NAME_MAX + 24];
+	uint64_t id = 0;
+	int r;
+
+	snprintf(row.name, sizeof(row.name), "%s", h->name);
+	snprintf(row.verb, sizeof(row.verb), "%s", verb);
+	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, serial);
+	r = store_begin(s);
+	if (r == 0) {
+		r = store_begin_change(s, &row, &id);
+		if (r == 0)
+			r = store_end_change(s, id, row.started_ms, "done", code, detail, NULL,
+					     NULL);
+		if (r == 0)
+			r = store_audit(s, row.started_ms, actor_uid, verb, subject, "done",
+					NULL);
+		if (r == 0)
+			r = store_commit(s);
+		if (r < 0)
+			store_rollback(s);
+	}
+	if (r < 0) {
+		log_event(LOG_ERR, "not recorded verb=%s hotfix=%s uid=%u error=\"%s\"", verb,
+			  h->name, actor_uid, strerror(-r));
+		id = 0;
+	}
+	tell(h, id, verb, serial, "done", code, detail);
+	return id;
 }
 
 /* The change is over; its outcome is written. Last act on the change. */
@@ -243,6 +295,7 @@ static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix 
 {
 	struct store_hotfix row = {0};
 	int r = store_get_hotfix(h->all->store, h->name, &row);
+	bool enforce;
 
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -251,6 +304,9 @@ static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix 
 	if (row.high_water < serial)
 		row.high_water = serial;
 	row.disabled = false;
+	row.observe =
+		live_get_enforce(h->all->bpffs, h->name, h->change.index, &enforce) == 0 &&
+		!enforce;
 	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
 	*ret_row = row;
 	return 0;
@@ -349,7 +405,7 @@ static bool renew(struct hotfix *h)
 	uint64_t now_ns = clock_mono_ns();
 
 	return gate_renew(h->gate, now_ns, LEASE_MARGIN_NS,
-			  now_ns + h->all->lease_ms * 1000000) == 0;
+			  now_ns + h->all->config->lease_ms * 1000000) == 0;
 }
 
 static void judge(struct hotfix *h)
@@ -466,7 +522,8 @@ static void on_staged(struct hotfix *h, const struct worker_result *result)
 	}
 	/* Before the store: from it on, the kernel alone decides how long this lasts. */
 	start_ticking(h);
-	gate_begin_trial(h->gate, c->index, clock_mono_ns() + h->all->lease_ms * 1000000);
+	gate_begin_trial(h->gate, c->index,
+			 clock_mono_ns() + h->all->config->lease_ms * 1000000);
 	hotfix_follow_live(h);
 	if (hotfix_needs_settle(h))
 		run_step(h, HOTFIX_SETTLE, "settle", 0);
@@ -688,35 +745,11 @@ void change_forget_version(struct hotfix *h)
 	on_worker_done(&(struct worker_result){.ok = true, .log = ""}, h);
 }
 
-/* The operator's word that ends a trial is a change of its own, done at once. */
-static void record_word(struct hotfix *h, const char *verb, uint32_t actor_uid,
-			const char *reason)
-{
-	struct store_change row = {.serial = h->change.serial,
-				   .from_serial = h->change.from_serial,
-				   .actor_uid = actor_uid,
-				   .started_ms = clock_real_ms()};
-	char subject[HOOK_NAME_MAX + 24];
-	uint64_t id;
-
-	snprintf(row.name, sizeof(row.name), "%s", h->name);
-	snprintf(row.verb, sizeof(row.verb), "%s", verb);
-	snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
-	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, h->change.serial);
-	if (store_begin_change(h->all->store, &row, &id) < 0 ||
-	    store_end_change(h->all->store, id, row.started_ms, "done", "MANUAL", reason, NULL,
-			     NULL) < 0 ||
-	    store_audit(h->all->store, row.started_ms, actor_uid, verb, subject, "done", NULL) <
-		    0)
-		log_event(LOG_ERR, "not recorded verb=%s hotfix=%s uid=%u", verb, h->name,
-			  actor_uid);
-}
-
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid)
 {
 	if (!renew(h))
 		return -ETIME;
-	record_word(h, "commit", actor_uid, "");
+	change_record(h, "commit", h->change.serial, actor_uid, "MANUAL", "");
 	return commit_change(h, "MANUAL");
 }
 
@@ -724,7 +757,7 @@ void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reaso
 {
 	struct fail fail;
 
-	record_word(h, "rollback", actor_uid, reason);
+	change_record(h, "rollback", h->change.serial, actor_uid, "MANUAL", reason);
 	fail_set(&fail, FAIL_UNHEALTHY, "rolled back by hand%s%s", reason[0] ? ": " : "",
 		 reason);
 	note_failure(&h->change, &fail, "MANUAL");

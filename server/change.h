@@ -27,6 +27,12 @@
 #include "server/hotfix.h"
 
 void change_clear(struct hotfix_change *c);
+/*
+ * What is done at once and has no steps: a row and an audit row, outcome "done". Returns its id;
+ * 0: it could not be written.
+ */
+uint64_t change_record(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
+		       const char *code, const char *detail);
 /* Callback of h->tick: renews the lease, judges the trial. */
 void change_on_tick(evutil_socket_t fd, short what, void *cookie);
 

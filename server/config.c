@@ -15,7 +15,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-enum kind { PATH, WORD, DURATION, LEVEL };
+enum kind { PATH, WORD, DURATION, LEVEL, POLICY };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -40,6 +40,12 @@ static const struct {
 	 "group that may read, or \"all\"; empty: only root and admin_group"},
 	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
 	 "how long the kernel lets a trial run without word from hotfixd"},
+	{"boot", "delay", NULL, DURATION, AT(boot_delay_ms), "30s", 0, 3600000,
+	 "after a boot, hot-fixes that are not critical come when the host has been up so long"},
+	{"drift", "check", NULL, DURATION, AT(drift_check_ms), "60s", 0, 86400000,
+	 "how often the kernel is compared with what should run; 0s: never"},
+	{"drift", "policy", NULL, POLICY, AT(drift_policy), "repair", 0, 0,
+	 "repair or report: what others changed in the kernel"},
 	{"worker", "deadline", NULL, DURATION, AT(worker_deadline_ms), "120s", 1000, 3600000,
 	 "a worker that takes longer is killed and its change undone"},
 #undef AT
@@ -86,6 +92,10 @@ static const char *set(struct config *c, size_t i, const char *value)
 	case LEVEL:
 		if (level_of(value) < 0)
 			return "must be error, warning, notice, info or debug";
+		break;
+	case POLICY:
+		if (strcmp(value, "repair") != 0 && strcmp(value, "report") != 0)
+			return "must be repair or report";
 		break;
 	case WORD:
 		break;

@@ -25,6 +25,9 @@ struct config {
 	char admin_group[64]; /* may change; root always may */
 	char readers[64];     /* may read: a group name, or "all"; "" only the above */
 	uint64_t lease_ms;
+	uint64_t boot_delay_ms;
+	uint64_t drift_check_ms; /* 0: never */
+	char drift_policy[8];	 /* repair | report */
 	uint64_t worker_deadline_ms;
 	char log_level[16];
 	/* command line only */

@@ -7,14 +7,16 @@
 
 #include "lib/clock.h"
 #include "server/change.h"
+#include "server/drift.h"
 #include "server/report.h"
+#include "server/restore.h"
 #include "store/bundle.h"
 
 /* ---- life ------------------------------------------------------------------ */
 
-int hotfixes_new(struct event_base *base, struct store *store, struct workers *workers,
-		 struct events *events, const char *bpffs, uint64_t lease_ms,
-		 enum policy_boot boot, struct hotfixes **ret_all)
+int hotfixes_new(struct event_base *base, const struct config *config, struct store *store,
+		 struct workers *workers, struct events *events, const struct boot *boot,
+		 struct hotfixes **ret_all)
 {
 	struct hotfixes *all = calloc(1, sizeof(*all));
 
@@ -24,9 +26,10 @@ int hotfixes_new(struct event_base *base, struct store *store, struct workers *w
 				 .store = store,
 				 .workers = workers,
 				 .events = events,
-				 .bpffs = bpffs,
-				 .lease_ms = lease_ms,
-				 .boot = boot};
+				 .config = config,
+				 .bpffs = config->bpffs,
+				 .boot = boot->state};
+	snprintf(all->crash_cause, sizeof(all->crash_cause), "%s", boot->cause);
 	TAILQ_INIT(&all->list);
 	*ret_all = all;
 	return 0;
@@ -52,6 +55,8 @@ int hotfix_get(struct hotfixes *all, const char *name, struct hotfix **ret_hotfi
 			return -ENOMEM;
 		snprintf(h->name, sizeof(h->name), "%s", name);
 		h->all = all;
+		h->changes = 1;
+		h->link_fd = -1;
 		TAILQ_INIT(&h->change.waiters);
 		h->tick = event_new(all->base, -1, EV_PERSIST, change_on_tick, h);
 		if (!h->tick) {
@@ -76,6 +81,7 @@ static void close_events(struct hotfix *h)
 void hotfix_close_gate(struct hotfix *h)
 {
 	close_events(h);
+	drift_unwatch(h);
 	h->gate = gate_free(h->gate);
 }
 
@@ -103,6 +109,8 @@ struct hotfixes *hotfixes_free(struct hotfixes *all)
 		return NULL;
 	while ((h = TAILQ_FIRST(&all->list)))
 		hotfix_free(h);
+	restore_free(all->restore);
+	drift_free(all->drift);
 	free(all);
 	return NULL;
 }
@@ -155,6 +163,8 @@ void hotfix_attach_gate(struct hotfix *h)
 		snprintf(h->problem, sizeof(h->problem), "its gate cannot be opened: %s",
 			 strerror(-r));
 	hotfix_follow_live(h);
+	if (h->phase == HOTFIX_IDLE)
+		drift_watch(h);
 }
 
 /* ---- waiting for a change ---------------------------------------------------- */

@@ -18,8 +18,9 @@
 #include "bpf/live.h"
 #include "lib/cleanup.h"
 #include "lib/fail.h"
+#include "server/boot.h"
+#include "server/config.h"
 #include "server/events.h"
-#include "server/policy.h"
 #include "server/worker.h"
 #include "store/store.h"
 
@@ -72,10 +73,16 @@ struct hotfix {
 	struct hotfixes *all;
 	char name[HOOK_NAME_MAX + 1];
 	enum hotfix_phase phase;
-	struct gate *gate;	     /* NULL: nothing in the kernel */
-	bool needs_settle;	     /* something of it is not controlled by the gate alone */
-	bool adopted;		     /* found in the kernel at start */
-	char problem[256];	     /* "" or why its state is not as it should be */
+	struct gate *gate; /* NULL: nothing in the kernel */
+	bool needs_settle; /* something of it is not controlled by the gate alone */
+	bool adopted;	   /* found in the kernel at start */
+	char problem[256]; /* "" or why its state is not as it should be */
+	char restore[256]; /* why it is to be applied again (server/restore.h), "" */
+	bool retired;	   /* committed, but this kernel does not need it */
+	char drift[256];   /* what others changed, as found last; "" */
+	uint64_t changes, changes_at_survey; /* begun so far, from 1; 0: was busy */
+	int link_fd;			     /* of a congestion control, -1 */
+	struct event *link_gone;
 	struct hotfix_change change; /* when phase is not IDLE */
 	struct worker *worker;
 	struct event *tick; /* renews the lease in TRIAL */
@@ -89,15 +96,18 @@ struct hotfixes {
 	struct store *store;
 	struct workers *workers;
 	struct events *events;
-	const char *bpffs;
-	uint64_t lease_ms;
+	const struct config *config;
+	const char *bpffs; /* config's */
 	enum policy_boot boot;
+	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
+	struct restore *restore;
+	struct drift *drift;
 	TAILQ_HEAD(, hotfix) list;
 };
 
-int hotfixes_new(struct event_base *base, struct store *store, struct workers *workers,
-		 struct events *events, const char *bpffs, uint64_t lease_ms,
-		 enum policy_boot boot, struct hotfixes **ret_all);
+int hotfixes_new(struct event_base *base, const struct config *config, struct store *store,
+		 struct workers *workers, struct events *events, const struct boot *boot,
+		 struct hotfixes **ret_all);
 struct hotfixes *hotfixes_free(struct hotfixes *all);
 struct hotfix *hotfix_find(struct hotfixes *all, const char *name);
 /* Finds it or makes it, IDLE and without a gate. */

@@ -20,8 +20,10 @@
 #include "lib/log.h"
 #include "server/api.h"
 #include "server/config.h"
+#include "server/drift.h"
 #include "server/guard.h"
 #include "server/reconcile.h"
+#include "server/restore.h"
 #include "server/work.h"
 
 #define LOCK_WAIT_MS \
@@ -94,19 +96,6 @@ static int take_lock(const char *state_dir, int *ret_fd, struct fail *reterr_fai
 	return 0;
 }
 
-static enum policy_boot kill_switch(const char *state_dir)
-{
-	char path[CONFIG_PATH_BYTES + 16], cmdline[4096] = "";
-	enum policy_boot boot;
-
-	io_read_line("/proc/cmdline", cmdline, sizeof(cmdline));
-	boot = policy_boot_of(cmdline);
-	snprintf(path, sizeof(path), "%s/no-apply", state_dir);
-	if (boot == POLICY_BOOT_NORMAL && access(path, F_OK) == 0)
-		boot = POLICY_BOOT_NO_APPLY;
-	return boot;
-}
-
 static void on_stop(evutil_socket_t fd, short what, void *cookie)
 {
 	struct daemon *d = cookie;
@@ -114,6 +103,8 @@ static void on_stop(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	log_event(LOG_NOTICE, "stopping signal=%d; what runs in the kernel stays", (int)fd);
 	sd_notify(0, "STOPPING=1");
+	if (boot_stop(d->store) < 0)
+		log_event(LOG_WARNING, "the store does not know that this stop was asked for");
 	event_base_loopbreak(d->base);
 }
 
@@ -124,6 +115,17 @@ static void on_child(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	workers_reap(d->workers);
+}
+
+/* What must be there before the network comes up is there, or cannot be. */
+static void on_restored(void *cookie)
+{
+	struct daemon *d = cookie;
+
+	log_event(LOG_NOTICE, "ready socket=%s adopted=%zu", d->config.socket,
+		  d->report.adopted);
+	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel",
+		   d->report.adopted);
 }
 
 static void on_reconciled(size_t adopted, void *cookie)
@@ -145,14 +147,16 @@ static void on_reconciled(size_t adopted, void *cookie)
 		event_base_loopbreak(d->base);
 		return;
 	}
-	log_event(LOG_NOTICE, "ready socket=%s adopted=%zu", d->config.socket, adopted);
-	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel", adopted);
+	restore_start(d->hotfixes, on_restored, d);
+	if (drift_start(d->hotfixes) < 0)
+		log_event(LOG_ERR, "what others change in the kernel will go unnoticed");
 }
 
 static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 {
 	static const int wanted[] = {SIGTERM, SIGINT};
 	char path[CONFIG_PATH_BYTES + 16];
+	struct boot boot;
 	int r;
 
 	r = io_mkdir_p(d->config.state_dir, 0700);
@@ -173,8 +177,13 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	d->report = (struct report_daemon){.state_dir = d->config.state_dir,
 					   .bpffs = d->config.bpffs,
 					   .socket = d->config.socket,
-					   .started_ms = clock_real_ms(),
-					   .boot = kill_switch(d->config.state_dir)};
+					   .started_ms = clock_real_ms()};
+	r = boot_begin(d->store, d->config.state_dir, d->report.started_ms, &boot);
+	if (r < 0)
+		log_event(LOG_ERR, "this boot is not recorded: %s", strerror(-r));
+	if (boot.crashed)
+		log_event(LOG_ERR, "the host went down unasked in its last boot cause=\"%s\"",
+			  boot.cause);
 	d->base = event_base_new();
 	if (!d->base)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
@@ -191,8 +200,8 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	if (r == 0)
 		r = events_new(&d->events);
 	if (r == 0)
-		r = hotfixes_new(d->base, d->store, d->workers, d->events, d->config.bpffs,
-				 d->config.lease_ms, d->report.boot, &d->hotfixes);
+		r = hotfixes_new(d->base, &d->config, d->store, d->workers, d->events, &boot,
+				 &d->hotfixes);
 	if (r == 0)
 		r = reconcile_start(d->hotfixes, on_reconciled, d);
 	if (r < 0)

@@ -14,24 +14,43 @@ static bool is_live(const struct policy_facts *f, const char *name)
 	return false;
 }
 
-int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
+int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail)
 {
-	const struct manifest *m = f->manifest;
-
-	if (f->boot != POLICY_BOOT_NORMAL) {
+	switch (boot) {
+	case POLICY_BOOT_NORMAL:
+		return 0;
+	case POLICY_BOOT_NO_APPLY:
+	case POLICY_BOOT_OFF:
 		fail_set(reterr_fail, FAIL_POLICY,
 			 "the kill switch hotfix=%s is set: nothing is applied in this boot",
-			 f->boot == POLICY_BOOT_OFF ? "off" : "no-apply");
+			 boot == POLICY_BOOT_OFF ? "off" : "no-apply");
 		return fail_hint(
 			reterr_fail,
 			"boot without hotfix= on the kernel command line, or remove the file no-apply from the state directory");
+	case POLICY_BOOT_HELD:
+		break;
 	}
+	fail_set(
+		reterr_fail, FAIL_POLICY,
+		"this host went down twice within an hour: nothing is applied until an operator says so");
+	return fail_hint(reterr_fail,
+			 "find the cause (hotfixctl history); then hotfixctl resume");
+}
+
+int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
+{
+	const struct manifest *m = f->manifest;
+	int r = policy_boot_allows(f->boot, reterr_fail);
+
+	if (r < 0)
+		return r;
 	if (f->quarantined) {
 		fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is quarantined here: %s",
 			 m->name, m->serial, f->quarantine_reason);
-		return fail_hint(
-			reterr_fail,
-			"apply a newer serial; or remove and import this one again if the cause is gone");
+		return fail_hint(reterr_fail,
+				 "apply a newer serial; or, when the cause is gone, hotfixctl "
+				 "retry %s@%" PRIu64,
+				 m->name, m->serial);
 	}
 	if (m->serial < f->floor) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,

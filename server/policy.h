@@ -13,7 +13,12 @@
 #include "lib/fail.h"
 #include "store/manifest.h"
 
-enum policy_boot { POLICY_BOOT_NORMAL, POLICY_BOOT_NO_APPLY, POLICY_BOOT_OFF };
+enum policy_boot {
+	POLICY_BOOT_NORMAL,
+	POLICY_BOOT_NO_APPLY,
+	POLICY_BOOT_OFF,
+	POLICY_BOOT_HELD, /* after two crashes, until an operator says so */
+};
 
 struct policy_facts {
 	const struct manifest *manifest;
@@ -31,6 +36,8 @@ struct policy_facts {
 	size_t n_live;
 };
 
+/* 0, or FAIL_POLICY with what holds this whole boot back. */
+int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail);
 int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail);
 
 /* trial_ms 0: the manifest's default. Otherwise it must lie within the manifest's bounds. */

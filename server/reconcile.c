@@ -9,6 +9,8 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/change.h"
+#include "server/drift.h"
+#include "server/restore.h"
 #include "server/verb.h"
 
 struct reconcile {
@@ -81,60 +83,26 @@ static void note_problems(struct hotfix *h, const json_t *survey)
 }
 
 /*
- * Is every hook of the committed version attached, and nothing else? Somebody may have taken
- * a pin away, or a daemon may have died between its store into the gate and the rest.
+ * Another boot: the host went down in the middle of this change. A version that was never
+ * committed here is not tried again by itself; one that has served before may have been there
+ * by chance, and when it was not, the second crash holds everything back (server/boot.h).
  */
-static bool is_whole(const json_t *survey, uint32_t committed)
-{
-	const json_t *slot, *index;
-	size_t i, k;
-
-	if (json_is_false(json_object_get(survey, "settled")))
-		return false;
-	json_array_foreach(json_object_get(survey, "slots"), i, slot) {
-		if (json_is_true(json_object_get(slot, "attached")))
-			continue;
-		json_array_foreach(json_object_get(slot, "indexes"), k, index)
-			if (json_integer_value(index) == (json_int_t)committed)
-				return false;
-	}
-	return true;
-}
-
-static void apply_again(struct hotfix *h, const struct store_hotfix *row, const char *reason)
-{
-	struct fail fail;
-
-	if (h->all->boot != POLICY_BOOT_NORMAL) {
-		snprintf(h->problem, sizeof(h->problem),
-			 "not applied in this boot: the kill switch is set");
-		return;
-	}
-	if (verb_apply_committed(h, row->committed_serial, reason, &fail) < 0) {
-		snprintf(h->problem, sizeof(h->problem), "not applied again: %.200s",
-			 fail.message);
-		log_event(LOG_ERR, "not applied again hotfix=%s serial=%" PRIu64 " why=\"%s\"",
-			  h->name, row->committed_serial, fail.message);
-	}
-}
-
-/* Another boot: the host went down in the middle of this change. */
 static void settle_crashed(struct hotfixes *all, const struct store_change *c)
 {
-	char why[256];
+	bool brings_in = is_verb(c, "apply") || is_verb(c, "enable") ||
+			 is_verb(c, "rollback") || is_verb(c, "restore");
+	bool was_committed = false;
+	char why[512];
 
-	if (is_verb(c, "apply") || is_verb(c, "enable") || is_verb(c, "rollback") ||
-	    is_verb(c, "restore")) {
-		snprintf(why, sizeof(why),
-			 "the host went down while change %" PRIu64 " (%s) was under way",
-			 c->id, c->verb);
-		if (c->serial)
+	snprintf(why, sizeof(why),
+		 "the host went down while change %" PRIu64 " (%s) was under way%s%s", c->id,
+		 c->verb, all->crash_cause[0] ? ": " : "", all->crash_cause);
+	if (c->serial && brings_in) {
+		store_was_committed(all->store, c->name, c->serial, &was_committed);
+		if (!was_committed)
 			store_quarantine(all->store, c->name, c->serial, true, why);
-		end_open(all, c, "failed", "CRASHED", why);
-	} else {
-		end_open(all, c, "failed", "INTERRUPTED",
-			 "the host went down while this was under way");
 	}
+	end_open(all, c, "failed", brings_in ? "CRASHED" : "INTERRUPTED", why);
 }
 
 static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *survey)
@@ -147,6 +115,7 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 	uint64_t now_ns = clock_mono_ns(), id;
 	bool lease_lives = false, known;
 	struct gate_version v;
+	char what[DRIFT_BYTES];
 	struct fail fail;
 
 	store_each_change(all->store, h->name, true, UINT32_MAX, take_open, &open);
@@ -236,9 +205,13 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 		}
 	}
 	if (has_row && row.committed_serial && !row.disabled && !committed)
-		apply_again(h, &row, "committed before, not in the kernel at start");
-	else if (survey && known && !row.disabled && !is_whole(survey, committed))
-		apply_again(h, &row, "found incomplete in the kernel at start");
+		restore_mark(h, "committed before, not in the kernel at start");
+	else if (survey && known && !row.disabled &&
+		 drift_find(&(struct drift_facts){.survey = survey,
+						  .committed_serial = v.serial,
+						  .gate_serial = v.serial},
+			    what))
+		restore_mark(h, what);
 	else if (survey && !committed)
 		change_sweep(h, 0);
 out:

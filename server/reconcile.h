@@ -8,9 +8,10 @@
  *	trial M		committed M		its commit was durable: its gate store is made
  *	trial M		open change of M	goes on while its lease lives, else rolled back
  *	committed N	committed M		the kernel is right: the store is corrected
- *	nothing		committed N		applied again (after a reboot)
+ *	nothing, part	committed N		applied again, or retired (server/restore.h)
  *	something	nothing			shown, left running
- *	-		open, other boot	the host went down in that change: quarantined
+ *	-		open, other boot	the host went down in that change: quarantined,
+ *						unless it had been committed here before
  *	-		open, nothing of it	undone, recorded as interrupted
  *
  * Context    loop thread; one survey worker, then decisions without blocking.
@@ -21,8 +22,8 @@
 
 #include "server/hotfix.h"
 
-/* adopted: hot-fixes found live. Called once, when everything is decided (re-applies may go
- * on). */
+/* adopted: hot-fixes found live. Called once, when everything is decided; what the kernel lost
+ * is marked for server/restore.h. */
 typedef void (*reconcile_done_fn)(size_t adopted, void *cookie);
 
 int reconcile_start(struct hotfixes *all, reconcile_done_fn done, void *cookie);

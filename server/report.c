@@ -157,6 +157,10 @@ static const char *state_of(const struct facts *f, const struct hotfix *h, char 
 		snprintf(reason, 1100, "%s", f->newest.reason);
 		return "quarantined";
 	}
+	if (h && h->retired)
+		return "retired";
+	if (h && h->restore[0])
+		return "stored";
 	if ((f->has_row && f->row.committed_serial) || failed)
 		return "failed";
 	return "stored";
@@ -289,7 +293,8 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 {
 	static const char *const boots[] = {[POLICY_BOOT_NORMAL] = "normal",
 					    [POLICY_BOOT_NO_APPLY] = "no-apply",
-					    [POLICY_BOOT_OFF] = "off"};
+					    [POLICY_BOOT_OFF] = "off",
+					    [POLICY_BOOT_HELD] = "held"};
 	json_t *hotfixes = json_array();
 	AUTO_JSON json_t *names = json_object();
 	struct hotfix *h;
@@ -307,7 +312,7 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 			 "schema_version", 1, "daemon", "version", HOTFIXD_VERSION, "pid",
 			 getpid(), "boot_id", clock_boot_id(), "started", stamp(d->started_ms),
 			 "state_dir", d->state_dir, "bpffs", d->bpffs, "socket", d->socket,
-			 "adopted", (json_int_t)d->adopted, "kill_switch", boots[d->boot],
+			 "adopted", (json_int_t)d->adopted, "kill_switch", boots[all->boot],
 			 "kernel", kernel_json(), "hotfixes", hotfixes);
 }
 

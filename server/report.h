@@ -24,7 +24,6 @@ struct report_daemon {
 	const char *state_dir, *bpffs, *socket;
 	uint64_t started_ms;
 	size_t adopted; /* hot-fixes found live at start */
-	enum policy_boot boot;
 };
 
 json_t *report_event(const char *name, uint64_t serial, const struct hotfix_event *e);

@@ -530,6 +530,58 @@ int resource_enable(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+static int switch_mode(struct call *call, bool enforce, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = verb_enforce(call->api->c.hotfixes, call->segment[1], enforce, call->uid,
+				 &id, reterr_fail);
+	if (r == 0)
+		call_answer_or_fail(call->req, call_change_json(call->api, id));
+	return r;
+}
+
+int resource_enforce(struct call *call, struct fail *reterr_fail)
+{
+	return switch_mode(call, true, reterr_fail);
+}
+
+int resource_observe(struct call *call, struct fail *reterr_fail)
+{
+	return switch_mode(call, false, reterr_fail);
+}
+
+int resource_retry(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	uint64_t id, serial = 0;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = call_path_serial(call->segment[2], &serial, reterr_fail);
+	if (r == 0)
+		r = verb_retry(call->api->c.hotfixes, call->segment[1], serial, reason,
+			       call->uid, &id, reterr_fail);
+	if (r == 0)
+		call_answer_or_fail(call->req, call_change_json(call->api, id));
+	return r;
+}
+
+int resource_resume(struct call *call, struct fail *reterr_fail)
+{
+	const char *reason;
+	int r = take_reason(call, false, &reason, NULL, reterr_fail);
+
+	if (r == 0)
+		r = verb_resume(call->api->c.hotfixes, call->uid, reterr_fail);
+	if (r == 0)
+		call_answer_or_fail(call->req, json_pack("{s:b}", "resumed", 1));
+	return r;
+}
+
 int resource_remove(struct call *call, struct fail *reterr_fail)
 {
 	uint64_t id, serial = 0;

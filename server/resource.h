@@ -27,4 +27,8 @@ int resource_commit(struct call *call, struct fail *reterr_fail);
 int resource_rollback(struct call *call, struct fail *reterr_fail);
 int resource_disable(struct call *call, struct fail *reterr_fail);
 int resource_enable(struct call *call, struct fail *reterr_fail);
+int resource_enforce(struct call *call, struct fail *reterr_fail);
+int resource_observe(struct call *call, struct fail *reterr_fail);
+int resource_retry(struct call *call, struct fail *reterr_fail);
+int resource_resume(struct call *call, struct fail *reterr_fail);
 int resource_remove(struct call *call, struct fail *reterr_fail);

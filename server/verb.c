@@ -10,6 +10,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "server/change.h"
+#include "server/restore.h"
 #include "store/bundle.h"
 
 static int refuse_busy(const struct hotfix *h, struct fail *reterr_fail)
@@ -319,6 +320,7 @@ int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
 		return fail_hint(reterr_fail, "hotfixctl apply %s", name);
 	}
 	a.serial = row.committed_serial;
+	a.observe = row.observe;
 	r = start_stage(h, "enable", &a, true, NULL, reterr_fail);
 	if (r == 0)
 		*ret_change = h->change.id;
@@ -398,10 +400,112 @@ int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_
 	return 0;
 }
 
-int verb_apply_committed(struct hotfix *h, uint64_t serial, const char *reason,
-			 struct fail *reterr_fail)
+int verb_enforce(struct hotfixes *all, const char *name, bool enforce, uint32_t actor_uid,
+		 uint64_t *ret_change, struct fail *reterr_fail)
 {
-	struct verb_apply a = {.serial = serial, .commit = true};
+	struct hotfix *h = hotfix_find(all, name);
+	struct store_hotfix row;
+	uint64_t serial = h ? hotfix_live_serial(h) : 0;
+	uint32_t index;
+	int r;
+
+	if (!serial) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND, "%s does not run on this host", name);
+		return fail_hint(reterr_fail, "hotfixctl status shows what runs");
+	}
+	if (h->phase != HOTFIX_IDLE && h->phase != HOTFIX_TRIAL)
+		return refuse_busy(h, reterr_fail);
+	index = gate_live(h->gate, clock_mono_ns());
+	r = live_set_enforce(all->bpffs, name, index, enforce);
+	if (r < 0) {
+		fail_set(
+			reterr_fail, FAIL_POLICY,
+			"%s@%" PRIu64
+			" cannot be switched: its object does not use HOTFIX_CONTROL of hotfix.bpf.h",
+			name, serial);
+		return fail_hint(reterr_fail, "rollback or disable is the way to stop it");
+	}
+	if (h->phase == HOTFIX_TRIAL) {
+		h->change.started_mono_ms = clock_mono_ns() / 1000000;
+	} else if (store_get_hotfix(all->store, name, &row) == 0) {
+		row.observe = !enforce;
+		r = store_put_hotfix(all->store, &row);
+		if (r < 0)
+			return store_error(all->store, r, reterr_fail);
+	}
+	*ret_change = change_record(h, enforce ? "enforce" : "observe", serial, actor_uid,
+				    "MANUAL", "");
+	return 0;
+}
+
+int verb_retry(struct hotfixes *all, const char *name, uint64_t serial, const char *reason,
+	       uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail)
+{
+	struct store_version v;
+	struct hotfix *h;
+	int r;
+
+	r = store_get_version(all->store, name, serial, &v);
+	if (r == -ENOENT) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND,
+			 "%s@%" PRIu64 " is not stored on this host", name, serial);
+		return fail_hint(reterr_fail, "hotfixctl list shows what is");
+	}
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	if (!v.quarantined) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is not quarantined", name,
+			 serial);
+		return fail_hint(reterr_fail, "hotfixctl list shows which version is");
+	}
+	r = get_idle(all, name, &h, reterr_fail);
+	if (r < 0)
+		return r;
+	r = store_quarantine(all->store, name, serial, false, "");
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	*ret_change = change_record(h, "retry", serial, actor_uid, "MANUAL", reason);
+	return 0;
+}
+
+int verb_resume(struct hotfixes *all, uint32_t actor_uid, struct fail *reterr_fail)
+{
+	struct store_hotfix row;
+	struct hotfix *h;
+	int r;
+
+	if (all->boot != POLICY_BOOT_HELD) {
+		fail_set(reterr_fail, FAIL_CONFLICT, "nothing is held back on this host");
+		return fail_hint(reterr_fail, "hotfixctl status shows what runs");
+	}
+	r = store_begin(all->store);
+	if (r == 0) {
+		r = boot_resume(all->store);
+		if (r == 0)
+			r = store_audit(all->store, clock_real_ms(), actor_uid, "resume",
+					clock_boot_id(), "done", NULL);
+		if (r == 0)
+			r = store_commit(all->store);
+		if (r < 0)
+			store_rollback(all->store);
+	}
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	log_event(LOG_NOTICE, "resumed after crashes uid=%u", actor_uid);
+	all->boot = POLICY_BOOT_NORMAL;
+	TAILQ_FOREACH(h, &all->list, link)
+		if (!h->gate && store_get_hotfix(all->store, h->name, &row) == 0 &&
+		    row.committed_serial && !row.disabled)
+			restore_mark(h, "resumed by an operator");
+	restore_run(all);
+	return 0;
+}
+
+int verb_restore(struct hotfix *h, const struct store_hotfix *row, const char *reason,
+		 struct fail *reterr_fail)
+{
+	struct verb_apply a = {
+		.serial = row->committed_serial, .commit = true, .observe = row->observe};
 
 	return start_stage(h, "restore", &a, true, reason, reterr_fail);
 }

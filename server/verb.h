@@ -35,6 +35,17 @@ int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,
 /* serial 0: all of it. *ret_change may be 0 (a version that was only stored). */
 int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_t actor_uid,
 		uint64_t *ret_change, struct fail *reterr_fail);
-/* What was committed before, without a trial: after a reboot. */
-int verb_apply_committed(struct hotfix *h, uint64_t serial, const char *reason,
-			 struct fail *reterr_fail);
+/*
+ * Denies what it only counted, or the other way round, from now on and with one store (objects
+ * that use HOTFIX_CONTROL). In a trial its length begins anew: what it does now was not tried.
+ */
+int verb_enforce(struct hotfixes *all, const char *name, bool enforce, uint32_t actor_uid,
+		 uint64_t *ret_change, struct fail *reterr_fail);
+/* Lifts a quarantine. */
+int verb_retry(struct hotfixes *all, const char *name, uint64_t serial, const char *reason,
+	       uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail);
+/* Ends what two crashes began: all that was committed is applied again. */
+int verb_resume(struct hotfixes *all, uint32_t actor_uid, struct fail *reterr_fail);
+/* What was committed before, as it was, without a trial. */
+int verb_restore(struct hotfix *h, const struct store_hotfix *row, const char *reason,
+		 struct fail *reterr_fail);

@@ -100,6 +100,17 @@ static const char *const migrations[] = {
 	"CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"
 	"	WHEN EXISTS(SELECT 1 FROM audit WHERE seq >= new.seq)"
 	"	BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END;",
+
+	/* 2 */
+	"ALTER TABLE hotfix ADD COLUMN observe INTEGER NOT NULL DEFAULT 0"
+	"	CHECK(observe IN (0, 1));"
+	"CREATE TABLE boot ("
+	"	id INTEGER PRIMARY KEY,"
+	"	boot_id TEXT NOT NULL UNIQUE CHECK(length(boot_id) BETWEEN 1 AND 36),"
+	"	started_ms INTEGER NOT NULL,"
+	"	stopped INTEGER NOT NULL CHECK(stopped IN (0, 1)),"
+	"	crash_seen_ms INTEGER NOT NULL,"
+	"	held INTEGER NOT NULL CHECK(held IN (0, 1))) STRICT;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
@@ -446,7 +457,7 @@ int store_each_version(struct store *s, const char *name,
 
 /* ---- what should run -------------------------------------------------------- */
 
-#define HOTFIX_COLUMNS "name, committed_serial, high_water, disabled, boot_id"
+#define HOTFIX_COLUMNS "name, committed_serial, high_water, disabled, boot_id, observe"
 
 static int read_hotfix(struct sql_rows *rows, struct store_hotfix *h)
 {
@@ -456,6 +467,7 @@ static int read_hotfix(struct sql_rows *rows, struct store_hotfix *h)
 	h->committed_serial = sql_u64(rows, 1);
 	h->high_water = sql_u64(rows, 2);
 	h->disabled = sql_u64(rows, 3) != 0;
+	h->observe = sql_u64(rows, 5) != 0;
 	r = sql_text_fit(rows, 0, h->name, sizeof(h->name));
 	if (r == 0)
 		r = sql_text_fit(rows, 4, h->boot_id, sizeof(h->boot_id));
@@ -532,12 +544,13 @@ int store_put_hotfix(struct store *s, const struct store_hotfix *h)
 		return r;
 	r = sql_run(s->q,
 		    "INSERT INTO hotfix(name, committed_serial, high_water, disabled, removed,"
-		    " boot_id) VALUES(?, ?, ?, ?, 0, ?) ON CONFLICT(name) DO UPDATE SET"
-		    " committed_serial = excluded.committed_serial,"
+		    " boot_id, observe) VALUES(?, ?, ?, ?, 0, ?, ?) ON CONFLICT(name) DO UPDATE"
+		    " SET committed_serial = excluded.committed_serial,"
 		    " high_water = max(high_water, excluded.high_water),"
-		    " disabled = excluded.disabled, removed = 0, boot_id = excluded.boot_id",
-		    "suuus", h->name, h->committed_serial, high, (uint64_t)h->disabled,
-		    h->boot_id);
+		    " disabled = excluded.disabled, removed = 0, boot_id = excluded.boot_id,"
+		    " observe = excluded.observe",
+		    "suuusu", h->name, h->committed_serial, high, (uint64_t)h->disabled,
+		    h->boot_id, (uint64_t)h->observe);
 	if (r == 0 && h->committed_serial)
 		r = remember_commit(s, h->name, h->committed_serial);
 	return store_leave(s, mine, r);

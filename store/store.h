@@ -2,7 +2,7 @@
 /*
  * store/store.h -- one host's durable state: trust, bundles, what should run,
  * every change with its intent and outcome, and the audit chain. The only owner
- * of the database (store.c, store_change.c, store_audit.c over sql.c).
+ * of the database (store.c, store_change.c, store_audit.c, store_boot.c over sql.c).
  *
  * Context    loop thread; a commit fsyncs (see bench). SQLite, WAL, synchronous=FULL,
  *            STRICT tables, foreign keys; quick_check and application_id at open.
@@ -89,6 +89,7 @@ struct store_hotfix {
 	uint64_t committed_serial; /* 0: none */
 	uint64_t high_water;	   /* highest serial ever committed here */
 	bool disabled;
+	bool observe; /* it counts what it would deny, and denies nothing */
 	char boot_id[CLOCK_BOOT_ID_BYTES]; /* boot in which it was last applied */
 };
 
@@ -118,8 +119,8 @@ int store_was_committed(struct store *s, const char *name, uint64_t serial, bool
 struct store_change {
 	uint64_t id;
 	char name[HOOK_NAME_MAX + 1];
-	char verb[16];	 /* apply commit rollback disable enable remove, restore (at start) */
-	uint64_t serial; /* asked for; 0 none */
+	char verb[16];	      /* of hotfixctl, or restore (by hotfixd itself) */
+	uint64_t serial;      /* asked for; 0 none */
 	uint64_t from_serial; /* live before */
 	char boot_id[CLOCK_BOOT_ID_BYTES];
 	uint32_t actor_uid;
@@ -145,6 +146,21 @@ int store_get_change(struct store *s, uint64_t id, struct store_change *ret_chan
 /* Newest first; name NULL: all; open_only: those without an outcome, oldest first. */
 int store_each_change(struct store *s, const char *name, bool open_only, unsigned int limit,
 		      int (*fn)(const struct store_change *c, void *cookie), void *cookie);
+
+/* ---- boots: did the host go down without being asked to --------------------- */
+struct store_boot {
+	char boot_id[CLOCK_BOOT_ID_BYTES];
+	uint64_t started_ms;	/* hotfixd's first start in it */
+	bool stopped;		/* hotfixd was asked to stop and has not started again since */
+	uint64_t crash_seen_ms; /* when a later boot found that it had crashed; 0: it had not */
+	bool held; /* after crashes nothing is applied in it until an operator says so */
+};
+
+/* Insert or update. */
+int store_put_boot(struct store *s, const struct store_boot *b);
+/* Newest first; fn returns non-zero to stop. */
+int store_each_boot(struct store *s, int (*fn)(const struct store_boot *b, void *cookie),
+		    void *cookie);
 
 /* ---- audit: hash-chained, append-only ------------------------------------- */
 /* row hash = SHA-256(previous hash || row bytes); see store_audit.c for the encoding. */

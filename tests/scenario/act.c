@@ -2,20 +2,24 @@
 /*
  * act -- what a scenario does to the kernel, and what it sees there.
  *
- *	act [--uid N] [--times N] DEED...	does each, prints "ok" or the errno's name for
- *each act [--uid N] until MS RESULT DEED	repeats DEED until it gives RESULT ("ok",
- *"EACCES") act [--uid N] hammer DEED		repeats DEED until SIGTERM, prints how often
- *which result came: {"ok":N,"EACCES":N,"other":N}
+ *	act [--uid N] [--times N] DEED...	does each, prints "ok" or the errno's name
+ *	act [--uid N] until MS RESULT DEED	repeats DEED until it gives RESULT ("EACCES")
+ *	act [--uid N] hammer DEED		repeats DEED until SIGTERM, prints how often
+ *						which result came: {"ok":N,"EACCES":N,"other":N}
  *	act wait MS PID				until that process has ended
  *	act hold CC				one TCP connection over loopback; every line "N"
- *on stdin sends N KiB and prints {"cc","cwnd","sent"}
- *	act listen CC				a socket that listens; for every line on stdin it is
- *connected to, and its algorithm and that of the accepted socket are printed
+ *						on stdin sends N KiB, prints {"cc","cwnd","sent"}
+ *	act listen CC				a socket that listens; for every line on stdin it
+ *						is connected to, and its algorithm and that of
+ *						the accepted socket are printed
  *	act maps NAME...			contents of all maps of each name, oldest first,
- *per CPU values summed: "NAME 1,2|0,0" act field FILE PATH...			values in a JSON
- *document, one line in all; a PATH is .key [2] [-1] [key=value] [] .# (length); "-" is for what
- *is null or not there act census				what the kernel holds:
- *{"programs","maps","links"}
+ *						per CPU values summed: "NAME 1,2|0,0"
+ *	act field FILE PATH...			values in a JSON document, on one line; a PATH is
+ *						.key [2] [-1] [key=value] [] .# (length); "-" is
+ *						for what is null or not there
+ *	act census				what the kernel holds: {"programs","maps","links"}
+ *	act unregister PIN			takes off a congestion control, by map or link
+ *	act tamper GATE WORD			stores WORD into the gate pinned as GATE
  *
  * Deeds: getpgid getsid getscheduler nice=N statfs fallocate mmap rmdir=PATH exec bind tcp=CC
  *	  testrun (bpf_fentry_test1) modify=RESULT (bpf_modify_return_test)
@@ -49,6 +53,7 @@
 #include <linux/if_alg.h>
 #include <linux/tcp.h>
 
+#include "bpf/gate.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -310,8 +315,9 @@ static const struct deed {
 static int usage(void)
 {
 	fputs("usage: act [--uid N] [--times N] DEED... | until MS RESULT DEED | hammer DEED |\n"
-	      "       wait MS PID | hold CC | listen CC | maps NAME... | census | unregister PIN | notified MS PATH |\n"
-	      "       pour SOCKET | idle N SOCKET | field FILE PATH...\n",
+	      "       wait MS PID | hold CC | listen CC | maps NAME... | census | unregister PIN |\n"
+	      "       tamper GATE WORD | notified MS PATH | pour SOCKET | idle N SOCKET |\n"
+	      "       field FILE PATH...\n",
 	      stderr);
 	return 2;
 }
@@ -738,7 +744,23 @@ static int unregister(const char *pin)
 	if (!pin)
 		return usage();
 	fd = bpf_obj_get(pin);
-	return fd < 0 || bpf_map_delete_elem(fd, &zero) ? 1 : 0;
+	return fd < 0 || (bpf_map_delete_elem(fd, &zero) && bpf_link_detach(fd)) ? 1 : 0;
+}
+
+/* What somebody with bpftool might do: the gate shows another version. */
+static int tamper(char **argv)
+{
+	struct gate_value value;
+	AUTO_CLOSE int fd = -1;
+	__u32 zero = 0;
+
+	if (!argv[0] || !argv[1])
+		return usage();
+	fd = bpf_obj_get(argv[0]);
+	if (fd < 0 || bpf_map_lookup_elem(fd, &zero, &value))
+		return 1;
+	value.word = strtoul(argv[1], NULL, 10);
+	return bpf_map_update_elem(fd, &zero, &value, BPF_EXIST) ? 1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -781,6 +803,8 @@ int main(int argc, char **argv)
 		return census();
 	if (strcmp(argv[0], "unregister") == 0)
 		return unregister(argv[1]);
+	if (strcmp(argv[0], "tamper") == 0)
+		return tamper(argv + 1);
 	if (strcmp(argv[0], "pour") == 0)
 		return pour(argv[1]);
 	if (strcmp(argv[0], "idle") == 0)

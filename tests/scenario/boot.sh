@@ -39,7 +39,9 @@ reboots=tests/scenario/boot/reboot.sh
 boot '' 6.12 --disk "$disk" -- $reboots first
 boot '' 6.12 --disk "$disk" -- $reboots again
 boot '' 6.12 --disk "$disk" --append hotfix=no-apply -- $reboots kill_switch
+boot '' newest --disk "$disk" -- $reboots other_kernel
 expect_status=125 boot '' 6.12 --disk "$disk" -- $reboots dies
-boot '' 6.12 --disk "$disk" -- $reboots after_it_died
+expect_status=125 boot '' 6.12 --disk "$disk" -- $reboots after_it_died
+boot '' 6.12 --disk "$disk" -- $reboots held
 
 exit $failed

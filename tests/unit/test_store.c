@@ -335,12 +335,42 @@ static void a_serial_above_the_databases_own_limit_is_refused(void **state)
 
 /* ---- what should run -------------------------------------------------------- */
 
+static int take_boots(const struct store_boot *b, void *cookie)
+{
+	struct store_boot *boots = cookie;
+
+	while (boots->boot_id[0])
+		boots++;
+	*boots = *b;
+	return 0;
+}
+
+static void boots_are_kept_newest_first_and_updated_in_place(void **state)
+{
+	struct store_boot boots[4] = {0};
+	struct store_boot a = {.boot_id = "a", .started_ms = 9};
+	struct store_boot b = {.boot_id = "b", .started_ms = 5, .held = true};
+
+	(void)state;
+	assert_ok(store_put_boot(store, &a));
+	assert_ok(store_put_boot(store, &b));
+	a.stopped = true;
+	a.crash_seen_ms = 7;
+	assert_ok(store_put_boot(store, &a));
+	assert_ok(store_each_boot(store, take_boots, boots));
+	assert_memory_equal(&boots[0], &b, sizeof(b));
+	assert_memory_equal(&boots[1], &a, sizeof(a));
+	assert_string_equal(boots[2].boot_id, "");
+	assert_int_equal(store_put_boot(store, &(struct store_boot){0}), -EINVAL);
+}
+
 static void a_hotfix_row_is_kept(void **state)
 {
 	struct store_hotfix h = {.name = "fix",
 				 .committed_serial = 2,
 				 .high_water = 5,
 				 .disabled = true,
+				 .observe = true,
 				 .boot_id = "0123"},
 			    got;
 
@@ -351,6 +381,7 @@ static void a_hotfix_row_is_kept(void **state)
 	assert_int_equal(got.committed_serial, 2);
 	assert_int_equal(got.high_water, 5);
 	assert_true(got.disabled);
+	assert_true(got.observe);
 	assert_string_equal(got.boot_id, "0123");
 }
 
@@ -784,6 +815,7 @@ int main(void)
 		WITH_STORE(deleting_a_version_deletes_its_bytes),
 		WITH_STORE(a_quarantine_keeps_its_reason_until_it_is_lifted),
 		WITH_STORE(a_serial_above_the_databases_own_limit_is_refused),
+		WITH_STORE(boots_are_kept_newest_first_and_updated_in_place),
 		WITH_STORE(a_hotfix_row_is_kept),
 		WITH_STORE(the_high_water_mark_never_falls),
 		WITH_STORE(removal_forgets_versions_but_neither_marks_nor_history),
