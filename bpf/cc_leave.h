@@ -8,7 +8,7 @@
  * Where a hot-fix becomes the default, the sockets of the default before are left alone:
  * the trial is to meet new connections, and giving back could not tell whose they were.
  *
- * Context    worker process of one thread; 10 to 100 ms, and 1 us for each socket.
+ * Context    worker process of one thread; 10 to 100 ms, and 10 us for each socket that is moved.
  * Errors     -errno in our own namespace; what goes wrong in another one is counted.
  */
 #pragma once

@@ -18,6 +18,11 @@
 
 #define LOOK_NS 1000000000ULL
 
+static bool lease_runs(const struct gate *g)
+{
+	return gate_trial(g) && clock_mono_ns() < gate_deadline_ns(g);
+}
+
 /* ---- in the worker ---------------------------------------------------------- */
 
 static int spawn(const char *bpffs, const char *name)
@@ -49,14 +54,12 @@ static int spawn(const char *bpffs, const char *name)
 int guard_start(const char *bpffs, const char *name)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
-	uint32_t trial;
 	int r;
 
 	r = gate_open(bpffs, name, &g);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	trial = gate_trial(g);
-	return trial && gate_live(g, clock_mono_ns()) == trial ? spawn(bpffs, name) : 0;
+	return lease_runs(g) ? spawn(bpffs, name) : 0;
 }
 
 /* ---- the guard -------------------------------------------------------------- */
@@ -69,13 +72,23 @@ static void sleep_until(uint64_t end_ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL);
 }
 
-/* true: taken back, or nothing is there any more. */
+/* Somebody took the pins away, or the whole bpffs: the gate we see is nobody's any more. */
+static bool is_gone(const struct engine *e, const char *name)
+{
+	AUTO(gate_freep) struct gate *g = NULL;
+
+	return gate_open(e->bpffs, name, &g) == -ENOENT;
+}
+
+/* false: to be tried again. */
 static bool take_back(struct engine *e, const char *name)
 {
 	AUTO_JSON json_t *report = NULL;
 	AUTO_FREE char *text = NULL;
 	struct fail fail = {.code = FAIL_NONE};
 
+	if (is_gone(e, name))
+		return true;
 	if (engine_settle(e, name, &report, &fail) < 0) {
 		log_event(LOG_ERR, "guard: not taken back yet hotfix=%s error=\"%s\"", name,
 			  fail.message);
@@ -89,8 +102,8 @@ static bool take_back(struct engine *e, const char *name)
 	return true;
 }
 
-/* true: there is no trial; false: there was, and what belonged to it was taken back. */
-static bool watch(struct engine *e, const char *name, const struct gate *g)
+/* Until there is no trial, or what belonged to it was taken back. */
+static void watch(struct engine *e, const char *name, const struct gate *g)
 {
 	uint64_t now_ns, end_ns;
 
@@ -98,12 +111,11 @@ static bool watch(struct engine *e, const char *name, const struct gate *g)
 		now_ns = clock_mono_ns();
 		end_ns = gate_deadline_ns(g);
 		if (now_ns >= end_ns && take_back(e, name))
-			return false;
+			return;
 		if (now_ns >= end_ns || end_ns > now_ns + LOOK_NS)
 			end_ns = now_ns + LOOK_NS;
 		sleep_until(end_ns);
 	}
-	return true;
 }
 
 int guard_main(const char *bpffs, const char *name)
@@ -122,15 +134,14 @@ int guard_main(const char *bpffs, const char *name)
 	if (slots < 0)
 		return 1;
 	/*
-	 * A trial that begins as we end starts a guard that sees us and ends: so look again
-	 * after giving the lock away.
+	 * A trial that begins as we end starts a guard that sees our lock and ends: so look
+	 * again after giving it away.
 	 */
 	do {
 		if (flock(slots, LOCK_EX | LOCK_NB) < 0)
 			return 0;
-		if (!watch(&e, name, g))
-			return 0;
+		watch(&e, name, g);
 		flock(slots, LOCK_UN);
-	} while (gate_trial(g));
+	} while (lease_runs(g));
 	return 0;
 }

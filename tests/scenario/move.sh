@@ -155,6 +155,22 @@ test_sockets_of_a_version_with_its_own_state_are_taken_over_when_it_goes() {
 	nothing_left owns control_calls
 }
 
+test_a_socket_that_its_route_ties_to_the_algorithm_is_counted_and_goes_on() {
+	stored tied 1 cc_reno
+	expect 0 hotfixctl apply tied --commit
+	namespace "$T/shared/routed"
+	where_of=("nsenter --net=$T/shared/routed")
+	${where_of[0]} ip route replace local 127.0.0.1 dev lo table local congctl lock fgn_reno
+	hold_all '' 1
+	send_all fgn_reno
+	expect 0 hotfixctl disable tied
+	outcome disable remove '0 2' moved left	# both ends of it
+	send_all fgn_reno
+	let_all_go
+	expect 0 hotfixctl remove tied
+	nothing_left tied reno_acks
+}
+
 test_a_namespace_that_inherited_the_default_gets_it_back() {
 	[ "$WHERE" = guest ] || skip "the default of this machine is not ours to change"
 	census >"$T/census"
@@ -263,6 +279,18 @@ test_a_daemon_that_is_back_in_time_goes_on_with_the_trial_and_the_guard_with_it(
 	field - '.hotfixes[name=names].live_serial'
 	eventually no_guard names
 	same ENOENT "$("$act" tcp=fgn_control || :)" "tcp=fgn_control"
+}
+
+test_a_guard_whose_hot_fix_somebody_took_away_ends() {
+	kernel_at_least 6 4 || skip "here a registration would outlive its pins"
+	use taken
+	trusting --config "$T/conf"
+	stored names 2 cc_control
+	expect 0 hotfixctl apply names@2 --trial 600s
+	guards names || fail "no guard"
+	stop KILL
+	find "$bpffs/names" -depth -delete
+	eventually no_guard names
 }
 
 state_of() {
