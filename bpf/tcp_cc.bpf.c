@@ -109,4 +109,6 @@ static __always_inline void leave(void *sk)
 	if (o)
 		o->serial = OWNER_AWAY;
 }
-MEMBER(cong_control, index_of, leave(sk))
+/* A trial of another shape is not settled yet: until then the committed version goes on. */
+MEMBER(cong_control, index_of, bpf_tail_call(ctx, &versions_cong_control, (__u32)gate.word);
+       leave(sk))

@@ -1092,6 +1092,12 @@ static void test_cc(void)
 	ok = flow_send(&f);
 	check(ok && ran(last, 2) == 1 << 4, "and a socket of the old shape is one of it",
 	      "%" PRIu64, last[4]);
+	gate_begin_trial(g, 1, clock_mono_ns() + 60000000000ULL);
+	ok = flow_send(&f);
+	flow_cc(&f, name);
+	check(ok && ran(last, 2) == 1 << 4 && strcmp(name, CC) == 0,
+	      "until a trial of another shape is settled, the committed version goes on",
+	      "%" PRIu64 " %s", last[4], name);
 	gate_commit(g, 1);
 	ok = flow_send(&fresh);
 	flow_cc(&fresh, name);
