@@ -200,7 +200,7 @@ static inline void bench_object(struct bench_object *o, const char *hook, int ve
 /* The mapped counters of the newest map of that name, NULL when there is none. */
 static inline volatile struct hit_seen *bench_find_seen(int version, uint32_t *ret_id)
 {
-	char name[BPF_OBJ_NAME_LEN];
+	char name[24]; /* a number longer than a name may be finds nothing */
 	uint32_t id = 0;
 	int newest = -1;
 	void *p;
