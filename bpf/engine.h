@@ -19,8 +19,8 @@
  *		overlap/<slot>/		a sleepable one: "program"; "link" while attached
  *
  * The order that keeps a crash harmless: stage() changes nothing that runs; the
- * loop stores the gate; settle() brings what no gate controls (sleepable
- * programs, registration of the ops, the default congestion control) into line.
+ * loop stores the gate; settle() brings what no gate controls (sleepable programs,
+ * registration of the ops and what uses it, the default congestion control) into line.
  *
  * Context    worker process, blocking (10 to 500 ms; a hostile object up to a minute in the
  *            verifier). CAP_BPF, CAP_PERFMON; CAP_NET_ADMIN for the default.

@@ -13,6 +13,8 @@
  *{"op":"check|stage|settle|unstage|remove|survey|doctor","bpffs","name","serial","index"}
  *	answer   {"report":...} or {"error":{...},"log":text}
  *
+ * index is that of stage and unstage; settle asks the gate, and on trial starts the guard.
+ *
  * A worker that was killed or died left pins at most; whoever asked for it then
  * runs the op that takes them back.
  *
