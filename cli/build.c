@@ -177,6 +177,7 @@ int build_manifest(const json_t *base, const char *name, uint64_t serial,
 
 static int read_manifest(const char *path, json_t **ret_doc, struct fail *f)
 {
+	AUTO_JSON json_t *doc = NULL;
 	AUTO_FREE uint8_t *buf = NULL;
 	size_t len;
 	int r = io_read_file(path, MANIFEST_BYTES_MAX, &buf, &len);
@@ -184,12 +185,13 @@ static int read_manifest(const char *path, json_t **ret_doc, struct fail *f)
 	if (r < 0)
 		return fail_set(f, r == -ENOENT ? FAIL_NOT_FOUND : FAIL_BAD_FORMAT, "%s: %s",
 				path, strerror(-r));
-	r = json_parse(path, buf, len, ret_doc, f);
-	if (r == 0 && !json_is_object(*ret_doc)) {
-		json_decref(*ret_doc);
+	r = json_parse(path, buf, len, &doc, f);
+	if (r < 0)
+		return r;
+	if (!json_is_object(doc))
 		return fail_set(f, FAIL_BAD_FORMAT, "%s: not a JSON object", path);
-	}
-	return r;
+	*ret_doc = take_ptr(doc);
+	return 0;
 }
 
 /* --- from object and manifest to the file ---------------------------------------------- */
