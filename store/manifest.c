@@ -300,7 +300,7 @@ static void parse_trial(struct json_fields *f, struct manifest *m)
 
 static bool check_known(const char *name)
 {
-#define X(check, bounds) #check,
+#define X(check, limit, bounds) #check,
 	static const char *const checks[] = {MANIFEST_CHECKS(X)};
 #undef X
 

@@ -72,25 +72,26 @@
 /*
  * health: {"off":[check...], "limits":{check:number...}, "probes":[probe...]}
  *
- * off (each once) are not judged; limits replace a check's own, finite and >= 0 (counts since
- * the trial began, shares in percent). The checks, X(name, what its limit bounds):
+ * off (each once) are not judged; limits replace a check's own, finite and >= 0. A value above
+ * its limit ends the trial. The checks, X(name, limit, what it bounds), all of them since the
+ * trial began:
  */
-#define MANIFEST_CHECKS(X)                                                   \
-	X(oops, "new kernel oopses")                                         \
-	X(warn, "new kernel warnings")                                       \
-	X(taint, "new taint bits")                                           \
-	X(kmsg, "kernel messages of trouble: BUG, lockup, stall, hung task") \
-	X(lease, "leases that ran out")                                      \
-	X(loop_stall_ms, "longest stall of the daemon's loop")               \
-	X(recursion_misses, "calls skipped by the kernel's recursion guard") \
-	X(ns_per_call, "mean ns a call spends in the hot-fix")               \
-	X(cpu_percent, "share of all CPUs' time")                            \
-	X(denials_per_s, "denials that the hot-fix itself counts")           \
-	X(psi_cpu, "PSI cpu some avg10")                                     \
-	X(psi_io, "PSI io full avg10")                                       \
-	X(psi_memory, "PSI memory full avg10")                               \
-	X(tcp_retrans_percent, "TCP segments sent again")                    \
-	X(tcp_resets_per_s, "TCP connections reset")
+#define MANIFEST_CHECKS(X)                                                              \
+	X(oops, 0, "new kernel oopses")                                                 \
+	X(warn, 0, "new kernel warnings")                                               \
+	X(taint, 0, "new taint bits: bad page, oops, warning, soft lockup")             \
+	X(kmsg, 0, "kernel messages of trouble: BUG, lockup, stall, hung task")         \
+	X(lease, 0, "leases that ran out; cannot be turned off")                        \
+	X(loop_stall_ms, 5000, "longest stall of the daemon's loop")                    \
+	X(recursion_misses, 0, "calls of deny hooks skipped by the recursion guard")    \
+	X(ns_per_call, 50000, "mean ns a call spends in the hot-fix, of 100 or more")   \
+	X(cpu_percent, 5, "share of all CPUs' time")                                    \
+	X(denials_per_s, 1000, "denials that the hot-fix itself counts")                \
+	X(psi_cpu, 80, "rise of PSI cpu some avg10, in points")                         \
+	X(psi_io, 80, "rise of PSI io full avg10, in points")                           \
+	X(psi_memory, 40, "rise of PSI memory full avg10, in points")                   \
+	X(tcp_retrans_percent, 10, "TCP segments sent again; congestion controls only") \
+	X(tcp_resets_per_s, 100, "TCP connections reset; congestion controls only")
 
 /*
  * A probe (up to 16) asks the host: {"name" (as a hot-fix's, each once), "type",
