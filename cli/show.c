@@ -267,6 +267,39 @@ static void print_counters(const json_t *counters)
 		printf("%-12s %s\n", text_safe(name), text_number_or_dash(v));
 }
 
+static const char *number(const json_t *value)
+{
+	static char text[2][32];
+	static unsigned int next;
+	char *out = text[next++ % 2];
+
+	if (!json_is_number(value))
+		return "-";
+	snprintf(out, sizeof(text[0]), "%.6g", json_number_value(value));
+	return out;
+}
+
+/* What server/health.h found; without any, nothing. */
+static void print_health(const struct cli *c, const json_t *findings)
+{
+	static const struct text_column columns[] = {
+		{"CHECK", 0},	       {"VERDICT", TEXT_COLORED},
+		{"VALUE", TEXT_RIGHT}, {"LIMIT", TEXT_RIGHT},
+		{"SOURCE", 0},	       {"NOTE", TEXT_WRAP}};
+	struct text_table *t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(findings, i, f)
+		text_table_line(t, text_of(f, "check"), text_of(f, "verdict"),
+				number(json_object_get(f, "value")),
+				number(json_object_get(f, "limit")), text_of(f, "source"),
+				text_of(f, "note"));
+	if (text_table_lines(t))
+		putchar('\n');
+	text_table_print(t);
+}
+
 int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *doc = NULL;
@@ -302,6 +335,7 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	field("mode", text_of(doc, "mode"));
 	print_counters(json_object_get(doc, "counters"));
 	print_live_hooks(c, json_object_get(doc, "hooks"));
+	print_health(c, json_object_get(doc, "health"));
 	putchar('\n');
 	print_versions(c, json_object_get(doc, "versions"));
 	return 0;
@@ -309,9 +343,10 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 
 /* --- history -------------------------------------------------------------------------- */
 
-static void print_change(const json_t *change)
+static void print_change(const struct cli *c, const json_t *change)
 {
-	const json_t *evidence = json_object_get(change, "evidence");
+	AUTO_JSON json_t *evidence = json_copy(json_object_get(change, "evidence"));
+	AUTO_JSON json_t *health = json_incref(json_object_get(evidence, "health"));
 	const char *log = json_string_value(json_object_get(change, "log"));
 	const char *outcome = text_of(change, "outcome");
 
@@ -328,10 +363,13 @@ static void print_change(const json_t *change)
 	field("detail", text_of(change, "detail"));
 	field("boot", text_of(change, "boot_id"));
 	if (evidence && !json_is_null(evidence)) {
-		AUTO_FREE char *text = json_dumps(evidence, JSON_COMPACT | JSON_ENSURE_ASCII);
+		AUTO_FREE char *text = NULL;
 
+		json_object_del(evidence, "health");
+		text = json_dumps(evidence, JSON_COMPACT | JSON_ENSURE_ASCII);
 		field("evidence", text);
 	}
+	print_health(c, health);
 	if (log && log[0]) {
 		AUTO_FREE char *copy = strdup(log);
 
@@ -354,7 +392,7 @@ static int show_change(struct cli *c, const char *value, struct fail *f)
 		return r;
 	if (c->json)
 		return cli_print_json(doc, f);
-	print_change(doc);
+	print_change(c, doc);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "server/drift.h"
 #include "server/trial.h"
+#include "store/bundle.h"
 
 #define TICK_MS 1000
 /* A renewal closer than this to the end of a lease might come after it. */
@@ -52,6 +53,7 @@ static void enter(struct hotfix *h, enum hotfix_phase next)
 
 void change_clear(struct hotfix_change *c)
 {
+	watch_free(c->watch);
 	free(c->log);
 	json_decref(c->reports);
 	memset(c, 0, sizeof(*c));
@@ -77,12 +79,13 @@ static void wake(struct hotfix_change *c, bool ended)
  */
 static json_t *plan_of(const struct hotfix_change *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*}", "index",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*, s:o*}", "index",
 			 (json_int_t)c->index, "old_index", (json_int_t)c->old_index,
 			 "trial_ms", (json_int_t)c->trial_ms, "trial_max_ms",
 			 (json_int_t)c->trial_max_ms, "min_calls", (json_int_t)c->min_calls,
 			 "started_mono_ms", (json_int_t)c->started_mono_ms, "commit",
-			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL);
+			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL, "began",
+			 c->watch ? watch_began(c->watch) : NULL);
 }
 
 int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
@@ -145,6 +148,10 @@ static json_t *evidence_of(const struct hotfix_change *c)
 	json_t *evidence = plan_of(c);
 
 	json_object_update(evidence, c->reports);
+	if (c->watch && c->live) {
+		json_object_set_new(evidence, "calls", json_integer((json_int_t)c->calls));
+		json_object_set_new(evidence, "health", watch_findings(c->watch));
+	}
 	return evidence;
 }
 
@@ -384,12 +391,31 @@ static void note_failure(struct hotfix_change *c, const struct fail *fail, const
 	snprintf(c->code, sizeof(c->code), "%s", code ? code : fail_name(fail->code));
 }
 
+/* Written at once, not with the outcome: until that, a worker may take its time. */
+static void quarantine(struct hotfix *h)
+{
+	const struct hotfix_change *c = &h->change;
+	char why[256], subject[HOOK_NAME_MAX + 24];
+
+	snprintf(why, sizeof(why), "%s: %.200s", c->code, c->fail.message);
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, c->serial);
+	if (store_quarantine(h->all->store, h->name, c->serial, true, why) < 0 ||
+	    store_audit(h->all->store, clock_real_ms(), 0, "quarantine", subject, c->code,
+			NULL) < 0)
+		log_event(LOG_ERR, "quarantine not written hotfix=%s serial=%" PRIu64, h->name,
+			  c->serial);
+}
+
 /* The old version is live with the store; what follows only tidies up. */
 static void go_back(struct hotfix *h)
 {
 	event_del(h->tick);
 	if (h->gate)
 		gate_commit(h->gate, h->change.old_index);
+	if (h->change.watch)
+		watch_stop(h->change.watch);
+	if (h->change.harmful)
+		quarantine(h);
 	hotfix_follow_live(h);
 	if (hotfix_needs_settle(h))
 		run_step(h, HOTFIX_REVERT, "settle", 0);
@@ -397,7 +423,31 @@ static void go_back(struct hotfix *h)
 		take_out(h);
 }
 
-static uint64_t calls_of(struct hotfix *h, uint32_t index);
+/* Why a trial ends that did not end well. */
+static void explain(const struct hotfix_change *c, const struct trial_facts *f,
+		    struct fail *fail)
+{
+	char missing[FAIL_MESSAGE_BYTES / 2];
+
+	if (f->lease_ended) {
+		fail_set(
+			fail, FAIL_UNHEALTHY,
+			"the lease of the trial ended inside the kernel before hotfixd renewed it");
+		return;
+	}
+	if (f->calls < f->min_calls) {
+		fail_set(fail, FAIL_UNHEALTHY,
+			 "the version was called %" PRIu64 " times, too rarely to be judged"
+			 " within the longest trial: %" PRIu64 " are demanded",
+			 f->calls, f->min_calls);
+		return;
+	}
+	watch_explain_missing(c->watch, missing, sizeof(missing));
+	fail_set(fail, FAIL_UNHEALTHY, "no evidence of its health within the longest trial: %s",
+		 missing);
+	fail_hint(fail, "[trial] health_off in the configuration turns off what this host "
+			"cannot tell; limits and checks stand in the manifest");
+}
 
 /* false: the lease has ended; the kernel has gone back, and the guard goes too. */
 static bool renew(struct hotfix *h)
@@ -417,13 +467,17 @@ static void judge(struct hotfix *h)
 		.length_ms = c->trial_ms,
 		.max_ms = c->trial_max_ms,
 		.min_calls = c->min_calls,
-		.calls = c->min_calls ? calls_of(h, c->index) : 0,
 	};
+	struct watch_verdict verdict;
 	struct fail fail;
 	const char *code;
 	int r;
 
 	facts.lease_ended = !renew(h);
+	watch_judge(c->watch, false, facts.lease_ended, &verdict);
+	facts.calls = c->calls = verdict.calls;
+	facts.health = verdict.health;
+	facts.health_code = verdict.code;
 	switch (trial_judge(&facts, &code)) {
 	case TRIAL_CONTINUE:
 		return;
@@ -435,11 +489,11 @@ static void judge(struct hotfix *h)
 		code = "STORAGE";
 		break;
 	case TRIAL_ROLLBACK:
-		fail_set(
-			&fail, FAIL_UNHEALTHY,
-			facts.lease_ended
-				? "the lease of the trial ended inside the kernel before hotfixd renewed it"
-				: "the version was called too rarely to be judged within the longest trial");
+		c->harmful = true;
+		if (facts.lease_ended || verdict.health != HEALTH_BAD)
+			explain(c, &facts, &fail);
+		else
+			fail = verdict.fail;
 		break;
 	}
 	note_failure(c, &fail, code);
@@ -449,9 +503,13 @@ static void judge(struct hotfix *h)
 void change_on_tick(evutil_socket_t fd, short what, void *cookie)
 {
 	struct hotfix *h = cookie;
+	uint64_t now_ns = clock_mono_ns(), passed_ms = (now_ns - h->ticked_ns) / 1000000;
 
 	(void)fd;
 	(void)what;
+	h->ticked_ns = now_ns;
+	if (h->change.watch && passed_ms > TICK_MS)
+		watch_stall(h->change.watch, passed_ms - TICK_MS);
 	if (h->phase == HOTFIX_TRIAL)
 		judge(h);
 	else if (h->phase == HOTFIX_SETTLE && h->gate && gate_trial(h->gate))
@@ -462,7 +520,31 @@ static void start_ticking(struct hotfix *h)
 {
 	static const struct timeval every = {TICK_MS / 1000, 0};
 
+	h->ticked_ns = clock_mono_ns();
 	event_add(h->tick, &every);
+}
+
+/* No time has passed: what the kernel says of this very moment has to do. */
+static bool harms_at_once(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	char missing[FAIL_MESSAGE_BYTES / 2];
+	struct watch_verdict verdict;
+
+	if (!c->watch)
+		return false;
+	watch_judge(c->watch, true, false, &verdict);
+	if (verdict.health == HEALTH_GOOD)
+		return false;
+	if (verdict.health != HEALTH_BAD) {
+		watch_explain_missing(c->watch, missing, sizeof(missing));
+		snprintf(verdict.code, sizeof(verdict.code), "NO_EVIDENCE");
+		fail_set(&verdict.fail, FAIL_UNHEALTHY, "no evidence of its health: %s",
+			 missing);
+	}
+	c->harmful = true;
+	note_failure(c, &verdict.fail, verdict.code);
+	return true;
 }
 
 /* The version runs and everything beside the gate is in place. */
@@ -473,6 +555,12 @@ static void reach_live(struct hotfix *h)
 	int r;
 
 	c->live = true;
+	if (c->watch)
+		watch_live(c->watch, c->index);
+	if (c->commit_now && harms_at_once(h)) {
+		go_back(h);
+		return;
+	}
 	if (c->commit_now) {
 		r = commit_change(h, "COMMITTED");
 		if (r == 0)
@@ -542,6 +630,7 @@ static void on_settled(struct hotfix *h, const struct worker_result *result)
 		fail_set(&fail, FAIL_UNHEALTHY,
 			 "the lease of the trial ended before everything was in place");
 		note_failure(c, &fail, "LEASE_EXPIRED");
+		c->harmful = c->watch;
 		go_back(h);
 		return;
 	}
@@ -664,22 +753,6 @@ static void on_worker_done(const struct worker_result *result, void *cookie)
 		  h->name);
 }
 
-static int add_calls(const struct live_slot *s, void *cookie)
-{
-	uint64_t *calls = cookie; /* [0] index in, [1] sum out */
-
-	calls[1] += s->calls[calls[0]];
-	return 0;
-}
-
-static uint64_t calls_of(struct hotfix *h, uint32_t index)
-{
-	uint64_t calls[2] = {index, 0};
-
-	live_slots(h->all->bpffs, h->name, add_calls, calls);
-	return calls[1];
-}
-
 /* ---- the ways a change goes ------------------------------------------------------- */
 
 int change_stage(struct hotfix *h, const uint8_t *bundle, size_t bundle_len,
@@ -799,12 +872,35 @@ static void adopt_change(struct hotfix *h, const struct store_change *open, uint
 	c->live = true;
 }
 
+/* What ran here before comes back without being judged again. */
+static bool is_unproven(const struct store_change *open)
+{
+	return strcmp(open->verb, "apply") == 0;
+}
+
+/* The eyes of the daemon before: what it saw when the trial began is in the record. */
+static int watch_again(struct hotfix *h, const struct store_change *open)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	struct fail fail;
+	size_t len;
+	int r;
+
+	if (!is_unproven(open))
+		return 0;
+	r = hotfix_open_bundle(h->all, h->name, open->serial, &buf, &len, &bundle, &fail);
+	return r < 0 ? r
+		     : watch_new(h->all->watches, bundle->manifest,
+				 json_object_get(open->evidence, "began"), &h->change.watch);
+}
+
 void change_resume(struct hotfix *h, const struct store_change *open, uint32_t index)
 {
 	/* A trial whose length is not known must not pass for one that is over. */
-	if (!plan_u64(open, "trial_ms")) {
+	if (!plan_u64(open, "trial_ms") || watch_again(h, open) < 0) {
 		change_revert(h, open, index, "NO_PLAN",
-			      "the record of the trial does not say how long it was to last");
+			      "the record of the trial does not say how to go on with it");
 		return;
 	}
 	adopt_change(h, open, index);
@@ -827,6 +923,7 @@ void change_revert(struct hotfix *h, const struct store_change *open, uint32_t i
 	adopt_change(h, open, index);
 	fail_set(&fail, FAIL_UNHEALTHY, "%s", why);
 	note_failure(&h->change, &fail, code);
+	h->change.harmful = is_unproven(open);
 	enter(h, HOTFIX_SETTLE);
 	go_back(h);
 }

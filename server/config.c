@@ -14,8 +14,9 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "server/health.h"
 
-enum kind { PATH, WORD, DURATION, LEVEL, POLICY };
+enum kind { PATH, WORD, DURATION, LEVEL, POLICY, CHECKS };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -40,6 +41,8 @@ static const struct {
 	 "group that may read, or \"all\"; empty: only root and admin_group"},
 	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
 	 "how long the kernel lets a trial run without word from hotfixd"},
+	{"trial", "health_off", NULL, CHECKS, AT(health_off), "", 0, 0,
+	 "health checks that this host does without, such as \"psi_cpu psi_io\""},
 	{"boot", "delay", NULL, DURATION, AT(boot_delay_ms), "30s", 0, 3600000,
 	 "after a boot, hot-fixes that are not critical come when the host has been up so long"},
 	{"drift", "check", NULL, DURATION, AT(drift_check_ms), "60s", 0, 86400000,
@@ -96,6 +99,10 @@ static const char *set(struct config *c, size_t i, const char *value)
 	case POLICY:
 		if (strcmp(value, "repair") != 0 && strcmp(value, "report") != 0)
 			return "must be repair or report";
+		break;
+	case CHECKS:
+		if (!health_off_valid(value))
+			return "names no health check; hotfixd(8) lists them";
 		break;
 	case WORD:
 		break;

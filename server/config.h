@@ -25,6 +25,7 @@ struct config {
 	char admin_group[64]; /* may change; root always may */
 	char readers[64];     /* may read: a group name, or "all"; "" only the above */
 	uint64_t lease_ms;
+	char health_off[256]; /* names of health checks that this host does without */
 	uint64_t boot_delay_ms;
 	uint64_t drift_check_ms; /* 0: never */
 	char drift_policy[8];	 /* repair | report */

@@ -31,6 +31,10 @@ int hotfixes_new(struct event_base *base, const struct config *config, struct st
 				 .boot = boot->state};
 	snprintf(all->crash_cause, sizeof(all->crash_cause), "%s", boot->cause);
 	TAILQ_INIT(&all->list);
+	if (watches_new(base, "", all->bpffs, config->health_off, &all->watches) < 0) {
+		free(all);
+		return -ENOMEM;
+	}
 	*ret_all = all;
 	return 0;
 }
@@ -111,6 +115,7 @@ struct hotfixes *hotfixes_free(struct hotfixes *all)
 		hotfix_free(h);
 	restore_free(all->restore);
 	drift_free(all->drift);
+	watches_free(all->watches);
 	free(all);
 	return NULL;
 }

@@ -21,6 +21,7 @@
 #include "server/boot.h"
 #include "server/config.h"
 #include "server/events.h"
+#include "server/watch.h"
 #include "server/worker.h"
 #include "store/store.h"
 
@@ -58,9 +59,12 @@ struct hotfix_change {
 	bool disable, forget; /* after REMOVE: mark as disabled; delete the rows */
 	bool live;	      /* reached its aim; HOTFIX_WAIT_LIVE is over */
 	bool observe;
-	bool sweep; /* tidies up after a change that has its outcome already */
+	bool harmful; /* it goes back for what it did, or did not prove: quarantined */
+	bool sweep;   /* tidies up after a change that has its outcome already */
 	uint64_t trial_ms, trial_max_ms, min_calls, started_mono_ms;
-	struct fail fail; /* why it goes back */
+	uint64_t calls;	     /* dispatched to it, when last looked */
+	struct watch *watch; /* NULL: it proved itself before, and is not judged again */
+	struct fail fail;    /* why it goes back */
 	char code[32];
 	char reason[256]; /* the operator's */
 	char *log;
@@ -86,6 +90,7 @@ struct hotfix {
 	struct hotfix_change change; /* when phase is not IDLE */
 	struct worker *worker;
 	struct event *tick; /* renews the lease in TRIAL */
+	uint64_t ticked_ns;
 	struct live_events *events;
 	uint32_t events_index;
 	struct event *events_readable;
@@ -96,6 +101,7 @@ struct hotfixes {
 	struct store *store;
 	struct workers *workers;
 	struct events *events;
+	struct watches *watches;
 	const struct config *config;
 	const char *bpffs; /* config's */
 	enum policy_boot boot;

@@ -22,6 +22,7 @@
 #include "server/config.h"
 #include "server/drift.h"
 #include "server/guard.h"
+#include "server/probe.h"
 #include "server/reconcile.h"
 #include "server/restore.h"
 #include "server/work.h"
@@ -251,6 +252,8 @@ int main(int argc, char **argv)
 		return work_main();
 	if (argc == 4 && strcmp(argv[1], "guard") == 0)
 		return guard_main(argv[2], argv[3]);
+	if (argc > 2 && strcmp(argv[1], "probe") == 0)
+		return probe_main(argc, argv);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		config_usage();
 		return flush_stdout();

@@ -243,7 +243,15 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 		if (f.trial) {
 			uint64_t now_ms = clock_mono_ns() / 1000000;
 			uint64_t age_ms = now_ms - h->change.started_mono_ms;
+			char missing[512] = "";
 
+			if (h->phase == HOTFIX_TRIAL && age_ms >= h->change.trial_ms)
+				watch_explain_missing(h->change.watch, missing,
+						      sizeof(missing));
+			if (missing[0])
+				json_object_set_new(
+					doc, "reason",
+					json_sprintf("waits for evidence: %s", missing));
 			json_object_set_new(doc, "trial_ms",
 					    json_integer((json_int_t)h->change.trial_ms));
 			json_object_set_new(
@@ -361,6 +369,9 @@ json_t *report_hotfix(struct hotfixes *all, const char *name)
 		serial = (uint64_t)json_integer_value(json_object_get(doc, "newest_serial"));
 	json_object_set_new(doc, "versions", versions);
 	json_object_set_new(doc, "counters", counters_json(all, h));
+	json_object_set_new(doc, "health",
+			    h && h->phase == HOTFIX_TRIAL ? watch_findings(h->change.watch)
+							  : json_null());
 	if (h && h->gate &&
 	    live_get_enforce(all->bpffs, name, gate_live(h->gate, clock_mono_ns()), &enforce) ==
 		    0)

@@ -10,9 +10,13 @@ enum trial_verdict trial_judge(const struct trial_facts *f, const char **ret_cod
 		*ret_code = "LEASE_EXPIRED";
 		return TRIAL_ROLLBACK;
 	}
+	if (f->health == HEALTH_BAD) {
+		*ret_code = f->health_code;
+		return TRIAL_ROLLBACK;
+	}
 	if (age_ms < f->length_ms)
 		return TRIAL_CONTINUE;
-	if (f->calls >= f->min_calls) {
+	if (f->calls >= f->min_calls && f->health == HEALTH_GOOD) {
 		*ret_code = "TRIAL_PASSED";
 		return TRIAL_COMMIT;
 	}

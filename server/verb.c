@@ -119,6 +119,8 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	c->old_index = h->gate ? gate_committed(h->gate) : 0;
 	c->index = h->gate ? gate_pick_index(h->gate, 0) : 1;
 	snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
+	if (!back && watch_new(h->all->watches, bundle->manifest, NULL, &c->watch) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = change_begin(h, verb, a->serial, a->actor_uid, back, reterr_fail);
 	if (r < 0)
 		return r;

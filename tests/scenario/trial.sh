@@ -88,6 +88,9 @@ test_kill_9_in_a_trial_ends_it_inside_the_kernel() {
 	expect 0 hotfixctl history sid -j
 	field '2 rolled_back LEASE_EXPIRED' '.changes[verb=apply].serial' '.changes[verb=apply].outcome' \
 		'.changes[verb=apply].code'
+	expect 4 hotfixctl apply sid@2
+	says 'quarantine.*LEASE_EXPIRED'
+	lifted sid 2
 }
 
 test_a_daemon_that_hangs_in_a_trial_loses_it_and_knows_when_it_is_back() {
@@ -102,6 +105,7 @@ test_a_daemon_that_hangs_in_a_trial_loses_it_and_knows_when_it_is_back() {
 	live_is 1
 	expect 0 hotfixctl history sid -j
 	field rolled_back '.changes[verb=apply].outcome'
+	lifted sid 2
 }
 
 test_a_daemon_that_is_back_before_the_lease_ends_goes_on_with_the_trial() {
@@ -114,6 +118,7 @@ test_a_daemon_that_is_back_before_the_lease_ends_goes_on_with_the_trial() {
 		expect 0 hotfixctl rollback sid
 	fi
 	live_is 1
+	lifted sid 2
 }
 
 expect_trial() {
@@ -179,7 +184,7 @@ test_two_hot_fixes_are_changed_at_the_same_time() {
 test_too_few_calls_end_a_trial_as_unhealthy() {
 	stored idle-fix 1 dpath '{"trial":{"min_s":1,"default_s":1,"max_s":2,"min_calls":1000000}}'
 	expect 7 hotfixctl apply idle-fix --wait=60s
-	hotfix_is idle-fix failed - -
+	hotfix_is idle-fix quarantined - -
 	expect 0 hotfixctl remove idle-fix
 }
 
@@ -219,6 +224,7 @@ test_kill_9_while_a_version_is_loading_leaves_the_old_one_and_a_later_apply_work
 		hotfixd --config "$T/conf"
 		eventually idle sid
 		hotfix_is sid live 1 1
+		lifted sid 2
 	done
 	expect 0 hotfixctl apply sid@2 --commit
 	live_is 2

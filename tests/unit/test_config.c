@@ -53,6 +53,7 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
 		{"[daemon]\n\nsocket = x\n", "absolute"},
 		{"[trial]\nlease = soon\n", "duration"},
 		{"[trial]\nlease = 1s\n", "bounds"},
+		{"[trial]\nhealth_off = psi\n", "health check"},
 		{"[daemon]\nlog_level = loud\n", "debug"},
 		{"what is this\n", "line 1"},
 	};
