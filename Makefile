@@ -45,7 +45,7 @@ DAEMON	:= $(if $(call csrc,server),$B/bin/hotfixd)
 CTL	:= $(if $(call csrc,cli),$B/bin/hotfixctl)
 HEADERS	:= $B/include/hotfixd/.stamp
 TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/fault tests/vm))
-TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/scenario tests/bench))
+TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/harm tests/scenario tests/bench))
 FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
