@@ -184,13 +184,13 @@ static void judge_check(struct health_finding *f, int i, const struct health_fac
 				     .limit = facts->rules->check[i].limit,
 				     .source = checks[i].source};
 	snprintf(f->name, sizeof(f->name), "%s", names[i].name);
+	if (now->state == HEALTH_ABSENT) {
+		note(f, HEALTH_NOT_JUDGED, now->note);
+		return;
+	}
 	if (facts->rules->check[i].off_by) {
 		snprintf(text, sizeof(text), "turned off by %s", facts->rules->check[i].off_by);
 		note(f, HEALTH_NOT_JUDGED, text);
-		return;
-	}
-	if (now->state == HEALTH_ABSENT) {
-		note(f, HEALTH_NOT_JUDGED, now->note);
 		return;
 	}
 	if (facts->at_once && checks[i].takes_time) {

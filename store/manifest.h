@@ -85,7 +85,7 @@
 	X(loop_stall_ms, 5000, "longest stall of the daemon's loop")                    \
 	X(recursion_misses, 0, "calls of deny hooks skipped by the recursion guard")    \
 	X(ns_per_call, 50000, "mean ns a call spends in the hot-fix, of 100 or more")   \
-	X(cpu_percent, 5, "share of all CPUs' time")                                    \
+	X(cpu_percent, 25, "share of all CPUs' time")                                   \
 	X(denials_per_s, 1000, "denials that the hot-fix itself counts")                \
 	X(psi_cpu, 80, "rise of PSI cpu some avg10, in points")                         \
 	X(psi_io, 80, "rise of PSI io full avg10, in points")                           \
