@@ -243,7 +243,7 @@ test_a_first_trial_leaves_nothing_registered_when_the_daemon_died() {
 	taken_back ENOENT tcp=fgn_control
 	hotfixd --config "$T/conf"
 	eventually idle names
-	hotfix_is names failed - -
+	hotfix_is names quarantined - -
 	nothing_left names control_calls
 }
 
@@ -256,7 +256,7 @@ test_a_daemon_that_hangs_is_no_daemon() {
 	taken_back ENOENT tcp=fgn_control
 	kill -CONT "$(daemon_pid)"
 	eventually idle names
-	hotfix_is names failed - -
+	hotfix_is names quarantined - -
 	expect 0 hotfixctl history names -j
 	field LEASE_EXPIRED '.changes[verb=apply].code'
 }
