@@ -58,8 +58,8 @@ be() {
 	running
 	[ "$running" != "$1" ] || return 0
 	eventually idle
-	lifted $name 1 "$bundles/foreign/$name@1.hotfix"
-	lifted $name 2 "$bundles/foreign/$name@2.hotfix"
+	lifted $name 1
+	lifted $name 2
 	case $running in
 	-) hotfixctl enable $name >/dev/null 2>&1 || hotfixctl apply $name@1 --commit >/dev/null 2>&1 || : ;;
 	esac
