@@ -180,9 +180,8 @@ static void judge_check(struct health_finding *f, int i, const struct health_fac
 	const struct health_reading *now = &facts->now->check[i];
 	char text[HEALTH_NOTE_BYTES];
 
-	*f = (struct health_finding){.value = NAN,
-				     .limit = facts->rules->check[i].limit,
-				     .source = checks[i].source};
+	*f = (struct health_finding){.value = NAN, .limit = facts->rules->check[i].limit};
+	snprintf(f->source, sizeof(f->source), "%s", checks[i].source);
 	snprintf(f->name, sizeof(f->name), "%s", names[i].name);
 	if (now->state == HEALTH_ABSENT) {
 		note(f, HEALTH_NOT_JUDGED, now->note);
@@ -235,8 +234,8 @@ static void judge_check(struct health_finding *f, int i, const struct health_fac
 
 static void judge_probe(struct health_finding *f, const struct health_probe *p, bool at_once)
 {
-	*f = (struct health_finding){
-		.value = NAN, .limit = (double)p->failures - 1, .source = p->source};
+	*f = (struct health_finding){.value = NAN, .limit = (double)p->failures - 1};
+	snprintf(f->source, sizeof(f->source), "%s", p->source);
 	snprintf(f->name, sizeof(f->name), "probe:%s", p->name);
 	if (at_once) {
 		note(f, HEALTH_NOT_JUDGED, "takes time");

@@ -24,12 +24,13 @@
 #include "lib/fail.h"
 #include "store/manifest.h"
 
-#define HEALTH_NOTE_BYTES  224
-#define HEALTH_NAME_BYTES  80
-#define HEALTH_CODE_BYTES  32
-#define HEALTH_CALLS_MIN   100 /* below, ns_per_call says nothing */
-#define HEALTH_SEGS_MIN	   100 /* below, tcp_retrans_percent says nothing */
-#define HEALTH_SECONDS_MIN 0.5 /* below, a rate says nothing */
+#define HEALTH_NOTE_BYTES   224
+#define HEALTH_NAME_BYTES   80
+#define HEALTH_SOURCE_BYTES 288
+#define HEALTH_CODE_BYTES   32
+#define HEALTH_CALLS_MIN    100 /* below, ns_per_call says nothing */
+#define HEALTH_SEGS_MIN	    100 /* below, tcp_retrans_percent says nothing */
+#define HEALTH_SECONDS_MIN  0.5 /* below, a rate says nothing */
 
 enum health_check {
 #define X(name, limit, bounds) HEALTH_##name,
@@ -87,7 +88,7 @@ struct health_finding {
 	char name[HEALTH_NAME_BYTES]; /* of the check, or "probe:NAME" */
 	enum health_verdict verdict;
 	double value, limit; /* NaN: none */
-	const char *source;
+	char source[HEALTH_SOURCE_BYTES];
 	char note[HEALTH_NOTE_BYTES];
 };
 

@@ -26,7 +26,7 @@
 
 struct probe {
 	struct probes *all;
-	char name[HOOK_NAME_MAX + 1], source[288];
+	char name[HOOK_NAME_MAX + 1], source[HEALTH_SOURCE_BYTES];
 	char *argv[40]; /* of "hotfixd probe" */
 	uint64_t timeout_ms, every_ms, failures;
 	/* the run */
@@ -145,7 +145,7 @@ int probe_main(int argc, char **argv)
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 /* ---- a run ---------------------------------------------------------------------- */
