@@ -28,7 +28,7 @@ struct worker {
 	uint8_t *answer;
 	size_t answer_len;
 	uint64_t started_ns;
-	bool exited, eof, timed_out, cancelled;
+	bool exited, eof, timed_out, cancelled, again;
 	int status;
 };
 
@@ -115,9 +115,36 @@ static void finish(struct worker *w)
 	worker_free(w);
 }
 
+static int start(struct workers *pool, struct worker *w);
+
+/*
+ * Somebody else's SIGKILL, an operator's or the OOM killer's, is no crash: what it interrupted
+ * may be the way back, or what a host needs after a boot. Every op may be asked for twice.
+ */
+static bool start_again(struct worker *w)
+{
+	const int fds[] = {w->request_fd, w->bundle_fd, w->root_fd};
+
+	if (w->again || w->cancelled || w->timed_out || !WIFSIGNALED(w->status) ||
+	    WTERMSIG(w->status) != SIGKILL)
+		return false;
+	w->again = true;
+	w->exited = w->eof = false;
+	w->answer_len = 0;
+	event_free(w->readable);
+	event_free(w->deadline);
+	w->readable = w->deadline = NULL;
+	fd_closep(&w->answer_fd);
+	w->answer_fd = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			lseek(fds[i], 0, SEEK_SET);
+	return start(w->pool, w) == 0;
+}
+
 static void finish_when_over(struct worker *w)
 {
-	if (w->exited && w->eof)
+	if (w->exited && w->eof && !start_again(w))
 		finish(w);
 }
 
@@ -140,8 +167,10 @@ static void on_answer(evutil_socket_t fd, short what, void *cookie)
 			return;
 		}
 	}
-	if (n > 0 && !w->exited)
-		kill(w->pid, SIGKILL); /* an answer beyond all bounds is no answer */
+	if (n > 0 && !w->exited) { /* an answer beyond all bounds is no answer */
+		w->again = true;
+		kill(w->pid, SIGKILL);
+	}
 	w->eof = true;
 	event_del(w->readable);
 	finish_when_over(w);

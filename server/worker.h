@@ -15,8 +15,8 @@
  *
  * index is that of stage and unstage; settle asks the gate, and on trial starts the guard.
  *
- * A worker that was killed or died left pins at most; whoever asked for it then
- * runs the op that takes them back.
+ * A worker that was killed or died left pins at most. One that somebody else killed is
+ * started once more; else whoever asked for it runs the op that takes them back.
  *
  * Context    loop thread; spawning blocks for about a millisecond. At most
  *            WORKER_RUNNING_MAX run at once, the rest wait in order.
