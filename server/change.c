@@ -820,16 +820,21 @@ void change_forget_version(struct hotfix *h)
 
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid)
 {
-	if (!renew(h))
-		return -ETIME;
-	change_record(h, "commit", h->change.serial, actor_uid, "MANUAL", "");
-	return commit_change(h, "MANUAL");
+	uint64_t serial = h->change.serial;
+	int r = renew(h) ? commit_change(h, "MANUAL") : -ETIME;
+
+	/* Only what was done may be on record as done, whatever happens in between. */
+	if (r == 0)
+		change_record(h, "commit", serial, actor_uid, "MANUAL", "");
+	return r;
 }
 
 void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reason)
 {
 	struct fail fail;
 
+	if (h->gate)
+		gate_commit(h->gate, h->change.old_index);
 	change_record(h, "rollback", h->change.serial, actor_uid, "MANUAL", reason);
 	fail_set(&fail, FAIL_UNHEALTHY, "rolled back by hand%s%s", reason[0] ? ": " : "",
 		 reason);
