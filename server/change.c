@@ -868,7 +868,7 @@ static void adopt_change(struct hotfix *h, const struct store_change *open, uint
 	c->serial = open->serial;
 	c->from_serial = open->from_serial;
 	c->index = index;
-	c->old_index = gate_committed(h->gate);
+	c->old_index = h->gate ? gate_committed(h->gate) : 0;
 	c->trial_ms = plan_u64(open, "trial_ms");
 	c->trial_max_ms = plan_u64(open, "trial_max_ms");
 	c->min_calls = plan_u64(open, "min_calls");
@@ -933,9 +933,22 @@ void change_revert(struct hotfix *h, const struct store_change *open, uint32_t i
 	go_back(h);
 }
 
-uint32_t change_planned_index(const struct store_change *c)
+void change_undo(struct hotfix *h, const struct store_change *open, const char *why)
 {
-	return (uint32_t)plan_u64(c, "index");
+	uint32_t committed = h->gate ? gate_committed(h->gate) : 0;
+	uint64_t index = plan_u64(open, "index");
+	struct fail fail;
+
+	adopt_change(h, open, (uint32_t)index);
+	fail_set(&fail, FAIL_INTERNAL, "%s", why);
+	note_failure(&h->change, &fail, "INTERRUPTED");
+	h->change.live = false;
+	if (committed && (!index || index == committed || index >= GATE_VERSIONS)) {
+		enter(h, HOTFIX_UNSTAGE);
+		end_failed(h);
+		return;
+	}
+	take_out(h);
 }
 
 void change_sweep(struct hotfix *h, uint32_t index)

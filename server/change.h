@@ -64,7 +64,7 @@ void change_off_by_hand(struct hotfix *h); /* before a disable */
 void change_resume(struct hotfix *h, const struct store_change *open, uint32_t index);
 void change_revert(struct hotfix *h, const struct store_change *open, uint32_t index,
 		   const char *code, const char *why);
+/* Takes out what the change may have made before it reached a gate, then ends it as failed. */
+void change_undo(struct hotfix *h, const struct store_change *open, const char *why);
 /* Takes out what an ended change may have left as index; without a committed version, all. */
 void change_sweep(struct hotfix *h, uint32_t index);
-/* The index a change meant to use; 0 unknown. */
-uint32_t change_planned_index(const struct store_change *c);

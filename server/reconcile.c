@@ -105,6 +105,9 @@ static void settle_crashed(struct hotfixes *all, const struct store_change *c)
 	end_open(all, c, "failed", brings_in ? "CRASHED" : "INTERRUPTED", why);
 }
 
+static const char before_the_kernel[] =
+	"hotfixd ended before this reached the kernel; nothing that ran has changed";
+
 static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *survey)
 {
 	struct hotfixes *all = rc->all;
@@ -163,10 +166,13 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 			verb_disable(all, h->name, "taken up again at start",
 				     open.change.actor_uid, &id, &fail);
 		else if (h->gate || !has_row || row.disabled)
-			verb_remove(all, h->name, 0, open.change.actor_uid, &id, &fail);
+			verb_remove(all, h->name, open.change.serial, open.change.actor_uid,
+				    &id, &fail);
 		goto out;
 	}
 	if (has_row && row.disabled && h->gate) {
+		if (open.found)
+			end_open(all, &open.change, "failed", "INTERRUPTED", before_the_kernel);
 		verb_disable(all, h->name, "disabled, but found in the kernel at start", 0, &id,
 			     &fail);
 		goto out;
@@ -195,15 +201,12 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 		end_open(all, &open.change, "done", "RECOVERED", "finished at the next start");
 		open.found = false;
 	}
-	if (open.found) {
-		end_open(
-			all, &open.change, "failed", "INTERRUPTED",
-			"hotfixd ended before this reached the kernel; nothing that ran has changed");
-		if (survey && committed) {
-			change_sweep(h, change_planned_index(&open.change));
-			goto out;
-		}
+	if (open.found && (committed || !has_row || !row.committed_serial || row.disabled)) {
+		change_undo(h, &open.change, before_the_kernel);
+		goto out;
 	}
+	if (open.found)
+		end_open(all, &open.change, "failed", "INTERRUPTED", before_the_kernel);
 	if (has_row && row.committed_serial && !row.disabled && !committed)
 		restore_mark(h, "committed before, not in the kernel at start");
 	else if (survey && known && !row.disabled &&
