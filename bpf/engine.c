@@ -502,6 +502,9 @@ int engine_unstage(struct engine *e, const char *name, uint32_t index, json_t **
 		return fail_set(reterr_fail, FAIL_CONFLICT, "index %u of %s is live", index,
 				name);
 	r = clear_index(e, name, g, index, &left);
+	for (uint32_t i = 1; r == 0 && i < GATE_VERSIONS; i++)
+		if (!gate_version(g, i).serial)
+			r = clear_index(e, name, g, i, &left);
 	if (r < 0)
 		return internal(name, r, reterr_fail);
 	r = sweep(e, name, g, &left, reterr_fail);

@@ -79,7 +79,8 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
  */
 int engine_settle(struct engine *e, const char *name, json_t **ret_report,
 		  struct fail *reterr_fail);
-/* Takes one version out; slots that no version uses any more are detached. */
+/* Takes one version out, and what else is half made; slots that no version uses any more are
+ * detached. */
 int engine_unstage(struct engine *e, const char *name, uint32_t index, json_t **ret_report,
 		   struct fail *reterr_fail);
 /* Takes all of the hot-fix out of the kernel; returns when nothing of it is invoked any more.
@@ -93,6 +94,7 @@ int engine_remove(struct engine *e, const char *name, json_t **ret_report,
  *   "slots":[{"slot","type","target","kind","attached":bool,"indexes":[..],"recursion_misses",
  *     "cc_name"?,"default"?:bool (struct_ops)}],
  *   "settled":bool (false: engine_settle() on the live index has something to do),
+ *   "half_made":index (0: none; else engine_unstage() on it has something to do),
  *   "problems":[text]}]}
  */
 int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fail);

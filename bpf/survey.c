@@ -23,6 +23,7 @@ struct survey {
 	struct gate *gate; /* NULL: none */
 	uint32_t gate_id;
 	uint32_t live;
+	uint32_t half_made; /* an index without a serial that has pins; 0 none */
 	json_t *slots, *problems;
 	bool settled;
 	/* Ids of the programs pinned for each index, and whether a slot calls them. */
@@ -76,8 +77,10 @@ static int read_version(struct survey *s, uint32_t index)
 		r = pin_names(folder, &names);
 	if (r < 0)
 		return r;
-	if (names[0] && (!s->gate || !gate_version(s->gate, index).serial))
+	if (names[0] && (!s->gate || !gate_version(s->gate, index).serial)) {
 		problem(s, "index %u is half made", index);
+		s->half_made = index;
+	}
 	for (char **n = names; *n; n++) {
 		AUTO_CLOSE int fd = -1;
 
@@ -468,11 +471,12 @@ int survey_hotfix(const char *bpffs, const char *name, json_t **ret_hotfix)
 		json_decref(s->problems);
 		return r;
 	}
-	*ret_hotfix = json_pack("{s:s, s:i, s:i, s:i, s:I, s:s, s:o, s:o, s:o, s:b}", "name",
-				name, "committed", g ? (int)gate_committed(g) : 0, "trial",
-				g ? (int)gate_trial(g) : 0, "live", (int)s->live, "deadline_ns",
-				g ? (json_int_t)gate_deadline_ns(g) : 0, "cc_previous", cc,
-				"versions", versions(s), "slots", s->slots, "problems",
-				s->problems, "settled", s->settled);
+	*ret_hotfix =
+		json_pack("{s:s, s:i, s:i, s:i, s:I, s:s, s:o, s:o, s:o, s:b, s:i}", "name",
+			  name, "committed", g ? (int)gate_committed(g) : 0, "trial",
+			  g ? (int)gate_trial(g) : 0, "live", (int)s->live, "deadline_ns",
+			  g ? (json_int_t)gate_deadline_ns(g) : 0, "cc_previous", cc,
+			  "versions", versions(s), "slots", s->slots, "problems", s->problems,
+			  "settled", s->settled, "half_made", (int)s->half_made);
 	return *ret_hotfix ? 0 : -ENOMEM;
 }

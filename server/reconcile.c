@@ -217,6 +217,9 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 		restore_mark(h, what);
 	else if (survey && !committed)
 		change_sweep(h, 0);
+	else if (json_is_integer(json_object_get(survey, "half_made")))
+		change_sweep(
+			h, (uint32_t)json_integer_value(json_object_get(survey, "half_made")));
 out:
 	store_change_clear(&open.change);
 }
