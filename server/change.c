@@ -298,6 +298,22 @@ static void end_failed(struct hotfix *h)
 	end_change(h);
 }
 
+/* The way back is done, its record is not: who asked for it must know. */
+static void note_unwritten(struct hotfix *h, const char *done, int r)
+{
+	struct hotfix_change *c = &h->change;
+	struct fail fail = {0};
+
+	log_event(LOG_ERR,
+		  "outcome not written hotfix=%s verb=%s serial=%" PRIu64 " error=\"%s\"",
+		  h->name, c->verb, c->serial, strerror(-r));
+	store_error(h->all->store, r, &fail);
+	fail_set(&c->fail, FAIL_STORAGE,
+		 "%s %s, but this could not be written and will be forgotten: %.400s", h->name,
+		 done, fail.message);
+	fail_hint(&c->fail, "see to the state directory, then ask again");
+}
+
 static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix *ret_row)
 {
 	struct store_hotfix row = {0};
@@ -682,9 +698,8 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 	if (r == 0 || r == -ENOENT)
 		r = write_outcome(h, result->ok ? "done" : "failed", result->ok ? "" : c->code,
 				  c->fail.message, r == 0 && c->disable ? &row : NULL);
-	if (r < 0)
-		log_event(LOG_ERR, "outcome not written hotfix=%s verb=%s error=\"%s\"",
-			  h->name, c->verb, strerror(-r));
+	if (r < 0 && result->ok)
+		note_unwritten(h, "was taken out of the kernel", r);
 	announce(h, result->ok ? "done" : "failed", "", c->fail.message);
 	end_change(h);
 }
@@ -785,11 +800,7 @@ void change_switch(struct hotfix *h)
 	if (r == 0)
 		r = write_outcome(h, "done", c->code, c->reason, &row);
 	if (r < 0)
-		log_event(
-			LOG_ERR,
-			"rollback done in the kernel, but not written hotfix=%s serial=%" PRIu64
-			" error=\"%s\"",
-			h->name, c->serial, strerror(-r));
+		note_unwritten(h, "was rolled back", r);
 	if (hotfix_needs_settle(h)) {
 		run_step(h, HOTFIX_SETTLE, "settle", 0);
 		return;
