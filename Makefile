@@ -44,7 +44,8 @@ libs	 = $(foreach f,$1,$(if $(call csrc,$f),$B/$f.a))
 DAEMON	:= $(if $(call csrc,server),$B/bin/hotfixd)
 CTL	:= $(if $(call csrc,cli),$B/bin/hotfixctl)
 HEADERS	:= $B/include/hotfixd/.stamp
-TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/fault tests/vm))
+TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/vm)) \
+	   $B/tests/fault/matrix $B/tests/fault/fault.so
 TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/harm tests/scenario tests/bench))
 FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
@@ -96,6 +97,13 @@ $B/bin/hotfixctl: $(call libs,cli $(BASE))
 $B/tests/fuzz/%: $B/tests/fuzz/%.o $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link) -fsanitize=fuzzer
+$B/tests/fault/%: $B/tests/fault/%.o $B/tests/fault/world.o $(call libs,$(FOLDERS))
+	$(call say,LD,$@)
+	$(link)
+# Goes into any process, sanitized or not.
+$B/tests/fault/fault.so: tests/fault/fault.c tests/fault/fault.h $B/flags
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 -D_GNU_SOURCE -I. $(WARN) -O2 -g $(DEPS_CFLAGS) -fPIC -shared -o $@ $< -ldl
 $B/tests/%: $B/tests/%.o $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link)
