@@ -43,7 +43,7 @@ look() {
 
 	sqlite3 /state/hotfixd/state.db 'PRAGMA integrity_check' >"$out" 2>&1 || fail "sqlite3: $(cat "$out")"
 	same ok "$(cat "$out")" "the integrity check"
-	open=$(sqlite3 /state/hotfixd/state.db "SELECT count(*) FROM changes WHERE outcome = ''")
+	open=$(sqlite3 /state/hotfixd/state.db "SELECT count(*) FROM change WHERE outcome = ''")
 	hotfixd
 	expect 0 hotfixctl audit --verify
 	eventually idle
@@ -56,6 +56,7 @@ look() {
 		(.verb == "apply" or .verb == "rollback" or .verb == "commit"))][0] | "\(.id) \(.serial)"' "$out")
 	[ "$id" -ge "$acked" ] || fail "change $acked was acknowledged, but the last one done is $id"
 	same 0 "$(jq '[.changes[] | select(.outcome == "" or .detail == null)] | length' "$out")" "changes that nobody explains"
+	eventually live_is "$serial"
 	expect 0 hotfixctl status -j
 	live=$("$act" field "$out" ".hotfixes[name=$name].live_serial")
 	committed=$("$act" field "$out" ".hotfixes[name=$name].committed_serial")
@@ -66,6 +67,11 @@ look() {
 	expect 0 hotfixctl list -j
 	quarantined=$(jq '[.versions[] | select(.state == "quarantined")] | length' "$out")
 	echo "found $live $open $quarantined"
+}
+
+live_is() {
+	hotfixctl status -j >"$T/status" && "$act" field "$T/status" ".hotfixes[name=$name]" &&
+		[ "$("$act" field "$T/status" ".hotfixes[name=$name].live_serial")" = "$1" ]
 }
 
 change() { # change SERIAL hotfixctl-ARGUMENT...
