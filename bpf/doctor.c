@@ -2,8 +2,6 @@
 #include "bpf/doctor.h"
 
 #include <errno.h>
-#include <linux/limits.h>
-#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +15,7 @@
 #include <zlib.h>
 
 #include "bpf/kfile.h"
+#include "bpf/pin.h"
 #include "bpf/probe.h"
 #include "lib/cleanup.h"
 #include "lib/io.h"
@@ -334,31 +333,17 @@ static void check_btf(struct facts *h, json_t *checks)
 
 static void check_bpffs(const char *bpffs, json_t *checks)
 {
-	char path[PATH_MAX];
 	struct fail why = {0};
-	struct statfs fs;
+	int r = pin_look_root(bpffs);
 
 	/* The folder itself may not exist before hotfixd's first start. */
-	snprintf(path, sizeof(path), "%s", bpffs);
-	while (statfs(path, &fs) < 0) {
-		char *slash = strrchr(path, '/');
-
-		if (errno != ENOENT || !slash || slash == path) {
-			say(&why, "", "%s: %s", path, strerror(errno));
-			add_check(checks, "bpffs", "unknown", bpffs, "statfs(2)", &why);
-			return;
-		}
-		*slash = 0;
-	}
-	if ((unsigned long)fs.f_type == BPF_FS_MAGIC) {
-		add_check(checks, "bpffs", "ok", bpffs, "statfs(2)", NULL);
-		return;
-	}
-	say(&why, "mount -t bpf bpf /sys/fs/bpf",
-	    "%s is not in a BPF file system: nothing "
-	    "could stay in the kernel when hotfixd ends",
-	    bpffs);
-	add_check(checks, "bpffs", "fail", bpffs, "statfs(2)", &why);
+	if (r < 0 && r != -ENOENT)
+		pin_root_error(bpffs, r, &why);
+	add_check(checks, "bpffs",
+		  why.code == FAIL_NONE		     ? "ok"
+		  : r == -EMEDIUMTYPE || r == -EPERM ? "fail"
+						     : "unknown",
+		  bpffs, "statfs(2), stat(2)", &why);
 }
 
 static void check_lsm(struct facts *h, json_t *checks)

@@ -40,28 +40,6 @@ static int gate_failed(const char *name, int err, struct fail *reterr_fail)
 	return fail_hint(reterr_fail, "remove the hot-fix and apply it again");
 }
 
-static int check_root(const struct engine *e, struct fail *reterr_fail)
-{
-	int r = pin_check_root(e->bpffs);
-
-	switch (r) {
-	case 0:
-		return 0;
-	case -EMEDIUMTYPE:
-		fail_set(reterr_fail, FAIL_INCOMPATIBLE, "%s is not in a bpffs", e->bpffs);
-		return fail_hint(reterr_fail, "mount -t bpf bpf /sys/fs/bpf");
-	case -EPERM:
-		fail_set(reterr_fail, FAIL_PERMISSION,
-			 "%s is not ours alone: what others may pin there cannot be trusted",
-			 e->bpffs);
-		return fail_hint(reterr_fail, "chown it to hotfixd's user, mode 0700");
-	case -EACCES:
-		return fail_set(reterr_fail, FAIL_PERMISSION, "%s: %s", e->bpffs, strerror(-r));
-	default:
-		return internal(e->bpffs, r, reterr_fail);
-	}
-}
-
 /*
  * One worker per hot-fix. The lock is on the folder itself and ends with the process,
  * however that ends; a worker that waits for it finds a finished or a half-made state,
@@ -76,7 +54,7 @@ static int lock(const struct engine *e, const char *name, bool make, int *ret_fd
 	char path[PATH_MAX];
 	int r;
 
-	r = check_root(e, reterr_fail);
+	r = pin_check_root(e->bpffs, reterr_fail);
 	if (r < 0)
 		return r;
 	if (!hook_name_valid(name))
@@ -374,7 +352,7 @@ int engine_stage(struct engine *e, const struct engine_version *v, uint32_t inde
 	if (index == 0 || index >= GATE_VERSIONS)
 		return fail_set(reterr_fail, FAIL_USAGE, "there is no index %u", index);
 	/* First what changes nothing: a bad object leaves not even a folder. */
-	r = check_root(e, reterr_fail);
+	r = pin_check_root(e->bpffs, reterr_fail);
 	if (r == 0)
 		r = load_version(e, v, &l, reterr_fail);
 	if (r == 0)
@@ -547,7 +525,7 @@ int engine_survey(struct engine *e, json_t **ret_survey, struct fail *reterr_fai
 	json_t *hotfix;
 	int r;
 
-	r = check_root(e, reterr_fail);
+	r = pin_check_root(e->bpffs, reterr_fail);
 	if (r < 0)
 		return r;
 	r = pin_names(e->bpffs, &names);

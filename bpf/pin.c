@@ -190,7 +190,7 @@ static int on_bpffs(const char *path)
 	return (uint32_t)fs.f_type == BPF_FS_MAGIC ? 0 : -EMEDIUMTYPE;
 }
 
-int pin_check_root(const char *bpffs)
+int pin_look_root(const char *bpffs)
 {
 	char parent[PATH_MAX];
 	struct stat st;
@@ -207,9 +207,7 @@ int pin_check_root(const char *bpffs)
 			return -EMEDIUMTYPE;
 		*slash = 0;
 		r = on_bpffs(parent);
-		if (r < 0)
-			return r == -ENOENT ? -EMEDIUMTYPE : r;
-		r = pin_make_folder(bpffs);
+		return r == 0 ? -ENOENT : r == -ENOENT ? -EMEDIUMTYPE : r;
 	}
 	if (r < 0)
 		return r;
@@ -218,7 +216,37 @@ int pin_check_root(const char *bpffs)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
 		return -ENOTDIR;
-	return st.st_uid == geteuid() && !(st.st_mode & 022) ? 0 : -EPERM;
+	return (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 022) ? 0 : -EPERM;
+}
+
+int pin_check_root(const char *bpffs, struct fail *reterr_fail)
+{
+	int r = pin_look_root(bpffs);
+
+	if (r == -ENOENT) {
+		r = pin_make_folder(bpffs);
+		if (r == 0)
+			r = pin_look_root(bpffs);
+	}
+	return r < 0 ? pin_root_error(bpffs, r, reterr_fail) : 0;
+}
+
+int pin_root_error(const char *bpffs, int r, struct fail *reterr_fail)
+{
+	switch (r) {
+	case -EMEDIUMTYPE:
+		fail_set(reterr_fail, FAIL_INCOMPATIBLE, "%s is not in a bpffs", bpffs);
+		return fail_hint(reterr_fail, "mount -t bpf bpf /sys/fs/bpf");
+	case -EPERM:
+		fail_set(reterr_fail, FAIL_PERMISSION,
+			 "%s is not ours alone: what others may pin there cannot be trusted",
+			 bpffs);
+		return fail_hint(reterr_fail, "chown it to hotfixd's user, mode 0700");
+	case -EACCES:
+		return fail_set(reterr_fail, FAIL_PERMISSION, "%s: %s", bpffs, strerror(-r));
+	default:
+		return fail_set(reterr_fail, FAIL_INTERNAL, "%s: %s", bpffs, strerror(-r));
+	}
 }
 
 void pin_names_free(char **names)

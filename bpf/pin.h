@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "lib/cleanup.h"
+#include "lib/fail.h"
 
 enum pin_kind { PIN_MAP, PIN_PROGRAM, PIN_LINK };
 
@@ -39,8 +40,13 @@ int pin_make_folder(const char *path);	 /* 0700; one that is there is fine */
  */
 int pin_remove_link(const char *path);
 
-/* <bpffs> itself: on a bpffs, ours, nobody else may write to it. Made when missing. */
-int pin_check_root(const char *bpffs);
+/*
+ * <bpffs> itself: on a bpffs, ours or root's, nobody else may write to it. -ENOENT: it could be made;
+ * -EMEDIUMTYPE: not on a bpffs; -EPERM: not ours alone. pin_check_root() makes it when missing.
+ */
+int pin_look_root(const char *bpffs);
+int pin_check_root(const char *bpffs, struct fail *reterr_fail);
+int pin_root_error(const char *bpffs, int r, struct fail *reterr_fail); /* in words */
 
 /*
  * The names in a folder, sorted, without "." and "..". NULL-terminated; free with

@@ -92,6 +92,19 @@ static void a_folder_outside_of_bpffs_fails_with_the_way_to_mount_one(void **sta
 	assert_non_null(strstr(str(c, "hint"), "mount"));
 }
 
+static void a_folder_that_others_may_write_to_fails_and_says_so(void **state)
+{
+	AUTO_JSON json_t *report = NULL;
+	const json_t *c;
+
+	(void)state;
+	/* A bpffs is made with mode 1777. */
+	assert_int_equal(doctor_host("/sys/fs/bpf", &report), 0);
+	c = find_check(report, "bpffs");
+	assert_string_equal(str(c, "status"), "fail");
+	assert_non_null(strstr(str(c, "why"), "not ours alone"));
+}
+
 static void a_function_that_is_not_there_is_refused_by_name(void **state)
 {
 	const struct hook hook = {.type = HOOK_FENTRY,
@@ -186,6 +199,7 @@ int main(void)
 		cmocka_unit_test(every_check_has_a_status_and_says_how_it_is_known),
 		cmocka_unit_test(what_the_host_can_agrees_with_its_checks),
 		cmocka_unit_test(a_folder_outside_of_bpffs_fails_with_the_way_to_mount_one),
+		cmocka_unit_test(a_folder_that_others_may_write_to_fails_and_says_so),
 		cmocka_unit_test(a_function_that_is_not_there_is_refused_by_name),
 		cmocka_unit_test(hooks_are_answered_in_order_with_kind_and_way_in),
 		cmocka_unit_test(a_congestion_control_of_the_kernel_is_a_possible_clash),

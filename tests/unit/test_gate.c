@@ -194,14 +194,15 @@ static void only_a_private_folder_of_a_bpffs_will_do(void **state)
 
 	(void)state;
 	folder("root", path);
-	assert_int_equal(pin_check_root(path), 0);
+	assert_int_equal(pin_check_root(path, NULL), 0);
 	strcat(path, "/new");
-	assert_int_equal(pin_check_root(path), 0);
+	assert_int_equal(pin_look_root(path), -ENOENT);
+	assert_int_equal(pin_check_root(path, NULL), 0);
 	assert_int_equal(chmod(path, 0777), 0);
-	assert_int_equal(pin_check_root(path), -EPERM);
-	assert_int_equal(pin_check_root("/tmp"), -EMEDIUMTYPE);
-	assert_int_equal(pin_check_root("/tmp/hotfix-no-such-folder"), -EMEDIUMTYPE);
-	assert_int_equal(pin_check_root("/no/such/parent"), -EMEDIUMTYPE);
+	assert_int_equal(pin_check_root(path, NULL), -fail_errno(FAIL_PERMISSION));
+	assert_int_equal(pin_look_root("/tmp"), -EMEDIUMTYPE);
+	assert_int_equal(pin_look_root("/tmp/hotfix-no-such-folder"), -EMEDIUMTYPE);
+	assert_int_equal(pin_look_root("/no/such/parent"), -EMEDIUMTYPE);
 }
 
 int main(void)
