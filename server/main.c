@@ -21,6 +21,7 @@
 #include "server/api.h"
 #include "server/config.h"
 #include "server/drift.h"
+#include "server/folder.h"
 #include "server/guard.h"
 #include "server/probe.h"
 #include "server/reconcile.h"
@@ -35,6 +36,7 @@ struct daemon {
 	struct config config;
 	struct event_base *base;
 	struct store *store;
+	struct folder *folder;
 	struct workers *workers;
 	struct events *events;
 	struct hotfixes *hotfixes;
@@ -153,6 +155,20 @@ static void on_reconciled(size_t adopted, void *cookie)
 		log_event(LOG_ERR, "what others change in the kernel will go unnoticed");
 }
 
+static int take_folder(struct daemon *d, struct fail *reterr_fail)
+{
+	int r;
+
+	if (folder_new(d->config.bpffs, &d->folder) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = folder_hold(d->folder, reterr_fail);
+	if (r == 0 && !folder_held(d->folder))
+		log_event(LOG_WARNING,
+			  "%s is not in a bpffs: nothing can be applied until one is mounted",
+			  d->config.bpffs);
+	return r;
+}
+
 static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 {
 	static const int wanted[] = {SIGTERM, SIGINT};
@@ -168,6 +184,9 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 				 "--state-dir chooses another; it must be writable");
 	}
 	r = take_lock(d->config.state_dir, &d->lock_fd, reterr_fail);
+	if (r < 0)
+		return r;
+	r = take_folder(d, reterr_fail);
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), "%s/state.db", d->config.state_dir);
@@ -196,7 +215,7 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	event_add(d->signals[2], NULL);
 	signal(SIGPIPE, SIG_IGN);
 
-	r = workers_new(d->base, d->config.bpffs, d->config.worker_deadline_ms, d->lock_fd,
+	r = workers_new(d->base, d->folder, d->config.worker_deadline_ms, d->lock_fd,
 			&d->workers);
 	if (r == 0)
 		r = events_new(&d->events);
@@ -222,6 +241,7 @@ static void close_daemon(struct daemon *d)
 	if (d->base)
 		event_base_free(d->base);
 	store_free(d->store);
+	folder_free(d->folder);
 	fd_closep(&d->lock_fd);
 }
 

@@ -210,7 +210,8 @@ static void on_looked(const struct worker_result *result, void *cookie)
 static int look(struct call *call, const char *op, const uint8_t *bundle, size_t bundle_len,
 		struct fail *reterr_fail)
 {
-	struct worker_job job = {.op = op, .bundle = bundle, .bundle_len = bundle_len};
+	struct worker_job job = {
+		.op = op, .look = true, .bundle = bundle, .bundle_len = bundle_len};
 	AUTO_FREE uint8_t *root = NULL;
 	struct parked *p;
 	int r = 0;
@@ -224,11 +225,16 @@ static int look(struct call *call, const char *op, const uint8_t *bundle, size_t
 	if (!p)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = worker_run(call->api->c.workers, &job, on_looked, p, &p->worker);
-	if (r < 0) {
+	if (r < 0)
 		call_unpark(p);
+	if (r == -EBUSY) {
+		fail_set(reterr_fail, FAIL_CONFLICT,
+			 "busy: others wait for the doctor or a dry run already");
+		return fail_hint(reterr_fail, "try again");
+	}
+	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
 				strerror(-r));
-	}
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/io.h"
+#include "server/folder.h"
 
 #define ANSWER_BYTES_MAX (8U << 20)
 
@@ -28,19 +29,21 @@ struct worker {
 	uint8_t *answer;
 	size_t answer_len;
 	uint64_t started_ns;
-	bool exited, eof, timed_out, cancelled, again;
+	bool look, exited, eof, timed_out, cancelled, again;
 	int status;
+	struct fail fail; /* why no process was started */
 };
 
 TAILQ_HEAD(worker_list, worker);
 
 struct workers {
 	struct event_base *base;
-	char *bpffs;
+	struct folder *folder;
 	uint64_t deadline_ms;
 	int lock_fd;
-	struct worker_list waiting, running;
-	int n_running;
+	struct worker_list waiting, running; /* waiting: changes before looks */
+	int n_running, n_looking;	     /* of those that run, how many only look */
+	int n_looks_waiting;
 	struct event *start; /* starts what waits, from the loop */
 };
 
@@ -58,11 +61,43 @@ static void worker_free(struct worker *w)
 	free(w);
 }
 
+/* In the queue, ahead of it all who only look. */
+static void enqueue(struct worker *w)
+{
+	struct worker *other = NULL;
+
+	if (!w->look)
+		TAILQ_FOREACH(other, &w->pool->waiting, link)
+			if (other->look)
+				break;
+	if (other)
+		TAILQ_INSERT_BEFORE(other, w, link);
+	else
+		TAILQ_INSERT_TAIL(&w->pool->waiting, w, link);
+	w->pool->n_looks_waiting += w->look;
+}
+
+static void dequeue(struct worker *w)
+{
+	TAILQ_REMOVE(&w->pool->waiting, w, link);
+	w->pool->n_looks_waiting -= w->look;
+}
+
+/* Whose turn it is; one place is always left for a change. */
+static struct worker *next_of(const struct workers *pool)
+{
+	struct worker *w = TAILQ_FIRST(&pool->waiting);
+
+	if (!w || pool->n_running == WORKER_RUNNING_MAX)
+		return NULL;
+	return w->look && pool->n_looking == WORKER_LOOKING_MAX ? NULL : w;
+}
+
 static void start_waiting(struct workers *pool)
 {
 	static const struct timeval now = {0, 0};
 
-	if (!TAILQ_EMPTY(&pool->waiting) && pool->n_running < WORKER_RUNNING_MAX)
+	if (next_of(pool))
 		event_add(pool->start, &now);
 }
 
@@ -78,6 +113,7 @@ static void finish(struct worker *w)
 
 	TAILQ_REMOVE(&pool->running, w, link);
 	pool->n_running--;
+	pool->n_looking -= w->look;
 	start_waiting(pool);
 	if (w->cancelled) {
 		worker_free(w);
@@ -91,6 +127,8 @@ static void finish(struct worker *w)
 	} else if (doc) {
 		result.ok = true;
 		result.report = json_object_get(doc, "report");
+	} else if (w->fail.code != FAIL_NONE) {
+		result.fail = w->fail;
 	} else if (w->timed_out) {
 		fail_set(
 			&result.fail, FAIL_TIMEOUT,
@@ -242,6 +280,8 @@ static int start(struct workers *pool, struct worker *w)
 				   .tv_usec = (suseconds_t)(pool->deadline_ms % 1000) * 1000};
 	int pipe_fds[2], r;
 
+	if (!w->look && folder_hold(pool->folder, &w->fail) < 0)
+		return -fail_errno(w->fail.code);
 	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	w->answer_fd = pipe_fds[0];
@@ -267,21 +307,23 @@ static void on_start(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
-	while (pool->n_running < WORKER_RUNNING_MAX && (w = TAILQ_FIRST(&pool->waiting))) {
-		TAILQ_REMOVE(&pool->waiting, w, link);
+	while ((w = next_of(pool))) {
+		dequeue(w);
 		TAILQ_INSERT_TAIL(&pool->running, w, link);
 		pool->n_running++;
+		pool->n_looking += w->look;
 		r = start(pool, w);
-		if (r < 0) { /* no process: as if it had died at once */
-			w->exited = w->eof = true;
-			w->status = W_EXITCODE(-r & 0xff, 0);
-			finish(w);
-		}
+		if (r == 0)
+			continue;
+		if (w->fail.code == FAIL_NONE)
+			fail_set(&w->fail, FAIL_INTERNAL, "no worker could be started: %s",
+				 strerror(-r));
+		finish(w);
 	}
 }
 
-int workers_new(struct event_base *base, const char *bpffs, uint64_t deadline_ms, int lock_fd,
-		struct workers **ret_pool)
+int workers_new(struct event_base *base, struct folder *folder, uint64_t deadline_ms,
+		int lock_fd, struct workers **ret_pool)
 {
 	AUTO(workers_freep) struct workers *pool = calloc(1, sizeof(*pool));
 
@@ -292,9 +334,9 @@ int workers_new(struct event_base *base, const char *bpffs, uint64_t deadline_ms
 	pool->base = base;
 	pool->deadline_ms = deadline_ms;
 	pool->lock_fd = lock_fd;
-	pool->bpffs = strdup(bpffs);
+	pool->folder = folder;
 	pool->start = evtimer_new(base, on_start, pool);
-	if (!pool->bpffs || !pool->start)
+	if (!pool->start)
 		return -ENOMEM;
 	*ret_pool = take_ptr(pool);
 	return 0;
@@ -307,7 +349,7 @@ struct workers *workers_free(struct workers *pool)
 	if (!pool)
 		return NULL;
 	while ((w = TAILQ_FIRST(&pool->waiting))) {
-		TAILQ_REMOVE(&pool->waiting, w, link);
+		dequeue(w);
 		worker_free(w);
 	}
 	while ((w = TAILQ_FIRST(&pool->running))) {
@@ -320,7 +362,6 @@ struct workers *workers_free(struct workers *pool)
 	}
 	if (pool->start)
 		event_free(pool->start);
-	free(pool->bpffs);
 	free(pool);
 	return NULL;
 }
@@ -333,8 +374,11 @@ int worker_run(struct workers *pool, const struct worker_job *job, worker_done_f
 	json_t *doc;
 	int r;
 
-	doc = json_pack("{s:s, s:s, s:s*, s:I}", "op", job->op, "bpffs", pool->bpffs, "name",
-			job->name, "index", (json_int_t)job->index);
+	if (job->look && pool->n_looks_waiting == WORKER_LOOKS_WAITING_MAX)
+		return -EBUSY;
+	doc = json_pack("{s:s, s:s, s:s*, s:I}", "op", job->op, "bpffs",
+			folder_path(pool->folder), "name", job->name, "index",
+			(json_int_t)job->index);
 	request = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	json_decref(doc);
 	w = request ? calloc(1, sizeof(*w)) : NULL;
@@ -343,6 +387,7 @@ int worker_run(struct workers *pool, const struct worker_job *job, worker_done_f
 	w->pool = pool;
 	w->done = done;
 	w->cookie = cookie;
+	w->look = job->look;
 	w->request_fd = w->bundle_fd = w->root_fd = w->answer_fd = -1;
 	r = io_memfd("request", request, strlen(request), &w->request_fd);
 	if (r == 0 && job->bundle)
@@ -353,7 +398,7 @@ int worker_run(struct workers *pool, const struct worker_job *job, worker_done_f
 		worker_free(w);
 		return r;
 	}
-	TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+	enqueue(w);
 	start_waiting(pool);
 	if (ret_worker)
 		*ret_worker = w;
@@ -365,7 +410,7 @@ void worker_cancel(struct worker *w)
 	if (!w)
 		return;
 	if (w->pid == 0) {
-		TAILQ_REMOVE(&w->pool->waiting, w, link);
+		dequeue(w);
 		worker_free(w);
 		return;
 	}

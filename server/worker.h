@@ -19,8 +19,10 @@
  * started once more; else whoever asked for it runs the op that takes them back.
  *
  * Context    loop thread; spawning blocks for about a millisecond. At most
- *            WORKER_RUNNING_MAX run at once, the rest wait in order.
- * Errors     in the answer: FAIL_TIMEOUT past the deadline, FAIL_INTERNAL died.
+ *            WORKER_RUNNING_MAX run at once, the rest wait in order, changes before looks:
+ *            who may only look cannot hold up a rollback.
+ * Errors     -EBUSY too many looks wait already; in the answer: FAIL_TIMEOUT past the deadline,
+ *            FAIL_INTERNAL died, FAIL_CONFLICT another daemon pins in our folder.
  * Ownership  worker_run copies request, bundle and root; done is called exactly once,
  *            from the loop, never from inside worker_run, unless worker_cancel came first.
  */
@@ -36,8 +38,11 @@
 #include "lib/cleanup.h"
 #include "lib/fail.h"
 
-#define WORKER_RUNNING_MAX 2
+#define WORKER_RUNNING_MAX	 2
+#define WORKER_LOOKING_MAX	 1 /* of these */
+#define WORKER_LOOKS_WAITING_MAX 4
 
+struct folder;	/* server/folder.h */
 struct workers; /* the pool of one daemon */
 struct worker;
 
@@ -55,12 +60,13 @@ struct worker_job {
 	const char *op;
 	const char *name; /* hot-fix, or NULL */
 	uint32_t index;
+	bool look; /* it changes nothing: others go first */
 	const uint8_t *bundle, *root;
 	size_t bundle_len, root_len;
 };
 
-int workers_new(struct event_base *base, const char *bpffs, uint64_t deadline_ms, int lock_fd,
-		struct workers **ret_pool);
+int workers_new(struct event_base *base, struct folder *folder, uint64_t deadline_ms,
+		int lock_fd, struct workers **ret_pool);
 /* Kills what runs; no done function is called any more. */
 struct workers *workers_free(struct workers *pool);
 int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,

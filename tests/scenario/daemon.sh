@@ -44,6 +44,7 @@ test_what_it_makes_is_for_itself_alone() {
 	same 700 "$(stat -c %a "$state")" "mode of the state directory"
 	same 600 "$(stat -c %a "$state/state.db")" "mode of the database"
 	same 660 "$(stat -c %a "$sock")" "mode of the socket"
+	same 700 "$(stat -c %a "$bpffs")" "mode of the folder in bpffs"
 }
 
 test_sigterm_ends_it_cleanly_and_takes_the_socket_away() {
@@ -99,9 +100,63 @@ test_a_second_daemon_on_the_same_socket_is_refused_and_the_first_serves_on() {
 	use twice
 	hotfixd
 	first=$(daemon_pid)
-	state=$T/twice/other-state
+	state=$T/twice/other-state bpffs=$pins/other
 	refuses 9 "$sock" socket
 	echo "$first" >"$T/twice/pid"
+	serves
+}
+
+test_a_second_daemon_on_the_same_bpffs_folder_is_refused_and_the_first_serves_on() {
+	local first
+	use twice
+	hotfixd
+	first=$(daemon_pid)
+	state=$T/twice/other-state sock=$T/twice/other-sock
+	refuses 9 "$bpffs" --bpffs
+	[ ! -e "$state/state.db" ] || fail "a database was made"
+	echo "$first" >"$T/twice/pid"
+	sock=$T/twice/sock
+	serves
+	stop KILL
+	hotfixd
+	serves
+}
+
+test_a_folder_that_was_taken_away_is_made_and_held_again() {
+	local first
+	one_cc_run_at_a_time
+	use away
+	trusting
+	first=$(daemon_pid)
+	rmdir "$bpffs"
+	stored away 1 cc_reno
+	expect 0 hotfixctl apply away --commit
+	expect 0 hotfixctl disable away
+	state=$T/away/other-state sock=$T/away/other-sock
+	refuses 9 "$bpffs" --bpffs
+	echo "$first" >"$T/away/pid"
+}
+
+test_a_bpffs_folder_of_somebody_else_is_refused() {
+	use foreign-folder
+	mkdir "$bpffs"
+	chown 4242 "$bpffs"
+	refuses 11 "$bpffs" 'not ours alone' chown
+	chown 0 "$bpffs"
+	chmod 777 "$bpffs"
+	refuses 11 "$bpffs" 'not ours alone'
+	bpffs=$T/foreign-folder
+	refuses 5 "$bpffs" 'not in a bpffs' mount
+}
+
+test_without_a_bpffs_it_starts_and_says_so() {
+	use nobpffs
+	bpffs=$T/nobpffs/none
+	trusting
+	grep -q 'not in a bpffs' "$log" || fail "not a word: $(cat "$log")"
+	stored nobpffs 1 cc_reno
+	expect 5 hotfixctl apply nobpffs --commit
+	says 'not in a bpffs'
 	serves
 }
 
