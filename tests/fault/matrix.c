@@ -20,7 +20,12 @@
  *	- the kernel holds no link, program or map that no pin accounts for (--alone)
  *	- the database is sound, the audit chain holds, every change has its outcome
  *
- * --list prints the steps. One line per verb: "ok - VERB: N steps, N deaths survived, N missed, S s".
+ * --errors: instead of a death, the nth write, bpf(2) call or allocation of hotfixd or of a worker
+ * fails, for n = 1, 2, 3, ... (with --all each, else about 24 of them). hotfixd may answer or end
+ * with a message; after a restart at the latest the same must hold.
+ *
+ * --list prints the steps. One line per verb: "ok - VERB: N steps, N deaths survived, N missed, S s";
+ * missed is a step that did not come again, such as a write that only the first start makes.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -15,6 +15,8 @@
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+[ "$B" = build ] || { echo "what is preloaded has the allocator, and so has a sanitizer" && exit 77; }
+
 WHERE=${WHERE:-native}
 name=$([ "$WHERE" = guest ] && echo fgn-fmod-ret-getsid || echo fgn-cc-reno)
 

@@ -16,6 +16,8 @@
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+[ "$B" = build ] || { echo "what is preloaded has the allocator, and so has a sanitizer" && exit 77; }
+
 verbs=(apply switch rollback commit disable remove start 'start after a boot'
 	'start after a death while staging')
 hotfixes=(fgn-fmod-ret-getsid fgn-lsm-sleepable-rmdir fgn-cc-reno)
