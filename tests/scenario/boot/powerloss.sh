@@ -83,12 +83,13 @@ change() { # change SERIAL hotfixctl-ARGUMENT...
 }
 
 objects=(fmod_ret_getsid_v2 fmod_ret_getsid)
+critical='{"severity":"critical"}' # applied at once after a boot
 (
 	set -e
 	if [ "$boot" = 1 ]; then
 		trusting
-		cp "$T"/release.* "$T/root" /state/
-		stored $name 1 fmod_ret_getsid
+		cp "$T"/release.* "$T/root" /state/ && sync # ours, not hotfixd's
+		stored $name 1 fmod_ret_getsid "$critical"
 		change 1 apply $name@1 --commit
 		last=1
 	else
@@ -102,7 +103,7 @@ objects=(fmod_ret_getsid_v2 fmod_ret_getsid)
 	(sleep "$((RANDOM % 4)).$((5 + RANDOM % 5))" && echo b >/proc/sysrq-trigger) &
 	while :; do
 		next=$((last + 1))
-		stored $name $next "${objects[next % 2]}"
+		stored $name $next "${objects[next % 2]}" "$critical"
 		change $next apply $name@$next --commit
 		change "$live" rollback $name --to "$live"
 		expect 0 hotfixctl apply $name@$next --trial 60s
