@@ -204,9 +204,10 @@ static void tell(struct hotfix *h, uint64_t id, const char *verb, uint64_t seria
 		  " outcome=%s code=%s detail=\"%s\"",
 		  id, verb, h->name, serial, outcome, code, detail);
 	events_emit(h->all->events,
-		    json_pack("{s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:s}", "kind", "change",
-			      "hotfix", h->name, "serial", (json_int_t)serial, "verb", verb,
-			      "change", (json_int_t)id, "outcome", outcome, "code", code,
+		    json_pack("{s:s, s:s, s:o, s:s, s:I, s:s, s:s, s:s}", "kind", "change",
+			      "hotfix", h->name, "serial",
+			      serial ? json_integer((json_int_t)serial) : json_null(), "verb",
+			      verb, "change", (json_int_t)id, "outcome", outcome, "code", code,
 			      "detail", detail));
 }
 

@@ -40,6 +40,21 @@ static int get_idle(struct hotfixes *all, const char *name, struct hotfix **ret_
 	return refuse_busy(*ret_hotfix, reterr_fail);
 }
 
+/* Before get_idle(): what was only asked for leaves nothing behind. */
+static int find_version(struct hotfixes *all, const char *name, uint64_t serial,
+			struct store_version *ret_version, struct fail *reterr_fail)
+{
+	int r = store_get_version(all->store, name, serial, ret_version);
+
+	if (r == -ENOENT) {
+		fail_set(reterr_fail, FAIL_NOT_FOUND,
+			 "%s@%" PRIu64 " is not stored on this host", name, serial);
+		return fail_hint(reterr_fail,
+				 "hotfixctl list shows what is; hotfixctl import FILE adds");
+	}
+	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
+}
+
 static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 			struct fail *reterr_fail)
 {
@@ -131,6 +146,7 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 	       uint64_t *ret_change, struct fail *reterr_fail)
 {
 	struct verb_apply a = *apply;
+	struct store_version version;
 	struct hotfix *h;
 	int r;
 
@@ -146,7 +162,9 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 		if (r < 0)
 			return store_error(all->store, r, reterr_fail);
 	}
-	r = get_idle(all, name, &h, reterr_fail);
+	r = find_version(all, name, a.serial, &version, reterr_fail);
+	if (r == 0)
+		r = get_idle(all, name, &h, reterr_fail);
 	if (r < 0)
 		return r;
 	if (hotfix_live_serial(h) == a.serial) {
@@ -160,13 +178,34 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 	return r;
 }
 
-static int refuse_without_trial(const struct hotfix *h, const char *name,
+/* Neither stored nor live. */
+static int refuse_unknown(struct hotfixes *all, const char *name, struct fail *reterr_fail)
+{
+	const struct hotfix *h = hotfix_find(all, name);
+	uint64_t newest;
+	int r = store_newest_serial(all->store, name, &newest);
+
+	if (r == 0 || (r == -ENOENT && h && h->gate))
+		return 0;
+	if (r != -ENOENT)
+		return store_error(all->store, r, reterr_fail);
+	fail_set(reterr_fail, FAIL_NOT_FOUND, "no hot-fix %s is stored on this host", name);
+	return fail_hint(reterr_fail, "hotfixctl list shows what is");
+}
+
+static int refuse_without_trial(struct hotfixes *all, const char *name,
 				struct fail *reterr_fail)
 {
+	const struct hotfix *h = hotfix_find(all, name);
+	int r;
+
 	if (h && h->phase == HOTFIX_TRIAL)
 		return 0;
 	if (h && h->phase != HOTFIX_IDLE)
 		return refuse_busy(h, reterr_fail);
+	r = refuse_unknown(all, name, reterr_fail);
+	if (r < 0)
+		return r;
 	fail_set(reterr_fail, FAIL_CONFLICT, "%s is not on trial: there is nothing to commit",
 		 name);
 	return fail_hint(reterr_fail, "hotfixctl status shows what runs");
@@ -176,7 +215,7 @@ int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
 		uint64_t *ret_change, struct fail *reterr_fail)
 {
 	struct hotfix *h = hotfix_find(all, name);
-	int r = refuse_without_trial(h, name, reterr_fail);
+	int r = refuse_without_trial(all, name, reterr_fail);
 
 	if (r < 0)
 		return r;
@@ -336,18 +375,11 @@ static int remove_version(struct hotfix *h, uint64_t serial, uint32_t actor_uid,
 	struct store_hotfix row = {0};
 	int r;
 
-	r = store_get_version(h->all->store, h->name, serial, &version);
-	if (r == -ENOENT) {
-		fail_set(reterr_fail, FAIL_NOT_FOUND,
-			 "%s@%" PRIu64 " is not stored on this host", h->name, serial);
-		return fail_hint(reterr_fail, "hotfixctl list shows what is");
-	}
-	if (r == 0) {
-		r = store_get_hotfix(h->all->store, h->name, &row);
-		if (r == -ENOENT)
-			r = 0;
-	}
+	r = find_version(h->all, h->name, serial, &version, reterr_fail);
 	if (r < 0)
+		return r;
+	r = store_get_hotfix(h->all->store, h->name, &row);
+	if (r < 0 && r != -ENOENT)
 		return store_error(h->all->store, r, reterr_fail);
 	if (serial == hotfix_live_serial(h) || serial == row.committed_serial) {
 		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is the committed version",
@@ -368,19 +400,12 @@ int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_
 		uint64_t *ret_change, struct fail *reterr_fail)
 {
 	struct store_hotfix row = {0};
-	uint64_t newest;
 	struct hotfix *h;
 	int r;
 
-	r = store_newest_serial(all->store, name, &newest);
-	if (r == -ENOENT && (!hotfix_find(all, name) || !hotfix_find(all, name)->gate)) {
-		fail_set(reterr_fail, FAIL_NOT_FOUND, "no hot-fix %s is stored on this host",
-			 name);
-		return fail_hint(reterr_fail, "hotfixctl list shows what is");
-	}
-	if (r < 0 && r != -ENOENT)
-		return store_error(all->store, r, reterr_fail);
-	r = get_idle(all, name, &h, reterr_fail);
+	r = refuse_unknown(all, name, reterr_fail);
+	if (r == 0)
+		r = get_idle(all, name, &h, reterr_fail);
 	if (r < 0)
 		return r;
 	if (serial)
@@ -447,14 +472,9 @@ int verb_retry(struct hotfixes *all, const char *name, uint64_t serial, const ch
 	struct hotfix *h;
 	int r;
 
-	r = store_get_version(all->store, name, serial, &v);
-	if (r == -ENOENT) {
-		fail_set(reterr_fail, FAIL_NOT_FOUND,
-			 "%s@%" PRIu64 " is not stored on this host", name, serial);
-		return fail_hint(reterr_fail, "hotfixctl list shows what is");
-	}
+	r = find_version(all, name, serial, &v, reterr_fail);
 	if (r < 0)
-		return store_error(all->store, r, reterr_fail);
+		return r;
 	if (!v.quarantined) {
 		fail_set(reterr_fail, FAIL_CONFLICT, "%s@%" PRIu64 " is not quarantined", name,
 			 serial);
