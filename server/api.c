@@ -139,6 +139,24 @@ static int check_access(struct call *call, enum access access, struct fail *rete
 			 access == READ ? "; [access] readers can let others read" : "");
 }
 
+static void refuse_method(struct call *call, const char *uri)
+{
+	char allow[32] = "";
+	struct fail fail;
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+		if (path_matches(routes[i].path, call))
+			snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
+				 allow[0] ? ", " : "",
+				 routes[i].method == EVHTTP_REQ_GET    ? "GET"
+				 : routes[i].method == EVHTTP_REQ_POST ? "POST"
+								       : "DELETE");
+	fail_set(&fail, FAIL_USAGE, "%.100s does not take this method", uri);
+	fail_hint(&fail, "it takes %s", allow);
+	evhttp_add_header(evhttp_request_get_output_headers(call->req), "Allow", allow);
+	call_answer(call->req, 405, fail_to_json(&fail));
+}
+
 static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail)
 {
 	enum evhttp_cmd_type method = evhttp_request_get_command(call->req);
@@ -153,7 +171,10 @@ static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail
 			continue;
 		r = check_access(call, routes[i].access, reterr_fail);
 		if (r < 0) {
-			call_audit_refusal(call, "denied", uri, reterr_fail);
+			call_audit_refusal(call,
+					   routes[i].access == READ ? "denied read"
+								    : "denied change",
+					   uri, reterr_fail);
 			return r;
 		}
 		if (strncmp(routes[i].path, "hotfixes/", 9) == 0 &&
@@ -170,9 +191,10 @@ static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail
 		}
 		return routes[i].fn(call, reterr_fail);
 	}
-	if (path_known)
-		return fail_set(reterr_fail, FAIL_USAGE, "%.100s does not take this method",
-				uri);
+	if (path_known) {
+		refuse_method(call, uri);
+		return 0;
+	}
 	return fail_set(reterr_fail, FAIL_NOT_FOUND, "no such resource: %.100s", uri);
 }
 
@@ -279,8 +301,8 @@ int api_new(const struct api_context *context, struct api **ret_api, struct fail
 	take_fd(&fd);
 	evhttp_set_max_headers_size(a->http, HEADERS_BYTES_MAX);
 	evhttp_set_max_body_size(a->http, BUNDLE_BYTES_MAX);
-	evhttp_set_allowed_methods(a->http,
-				   EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_DELETE);
+	/* All but a tunnel: of what is not routed, dispatch() says so in our words. */
+	evhttp_set_allowed_methods(a->http, UINT16_MAX & ~EVHTTP_REQ_CONNECT);
 	evhttp_set_gencb(a->http, on_request, a);
 	if (!evhttp_bind_listener(a->http, a->listener))
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");

@@ -233,15 +233,24 @@ int call_as_usage(int r, struct fail *fail)
 	return r;
 }
 
-/* A refused bundle leaves nothing but a row that says who tried. */
 void call_audit_refusal(struct call *call, const char *action, const char *subject,
 			const struct fail *fail)
 {
-	AUTO_JSON json_t *detail = json_pack("{s:s}", "message", fail->message);
+	AUTO_JSON json_t *detail = NULL;
+	struct throttle_left_out left;
+	char what[THROTTLE_WHAT_BYTES];
 
+	snprintf(what, sizeof(what), "%s: %s", action, fail_name(fail->code));
+	if (!throttle_pass(&call->api->refusals, call->uid, what, clock_mono_ns() / 1000000,
+			   &left))
+		return;
+	detail = json_pack("{s:s, s:I, s:I}", "message", fail->message, "left_out",
+			   (json_int_t)left.same, "left_out_others", (json_int_t)left.others);
 	if (store_audit(call->api->c.store, clock_real_ms(), call->uid, action, subject,
 			fail_name(fail->code), detail) < 0)
 		log_event(LOG_ERR, "not audited action=%s uid=%u", action, call->uid);
-	log_event(LOG_WARNING, "refused action=%s subject=%s uid=%u code=%s why=\"%s\"", action,
-		  subject, call->uid, fail_name(fail->code), fail->message);
+	log_event(
+		LOG_WARNING,
+		"refused action=\"%s\" subject=%s uid=%u code=%s why=\"%s\" left_out=%" PRIu64,
+		action, subject, call->uid, fail_name(fail->code), fail->message, left.same);
 }

@@ -18,6 +18,7 @@
 #include <event2/listener.h>
 
 #include "server/api.h"
+#include "server/throttle.h"
 
 #define CALL_SEGMENTS_MAX 6
 
@@ -26,6 +27,7 @@ struct api {
 	struct evhttp *http;
 	struct evconnlistener *listener;
 	TAILQ_HEAD(, parked) parked;
+	struct throttle refusals;
 };
 
 /* One request while it is handled. */
@@ -55,7 +57,7 @@ struct parked {
 void call_answer(struct evhttp_request *req, int status, json_t *doc);
 void call_answer_or_fail(struct evhttp_request *req, json_t *doc); /* NULL: out of memory */
 void call_refuse(struct evhttp_request *req, const struct fail *fail);
-/* A refusal leaves nothing but a row that says who tried what. */
+/* A refusal leaves nothing but a row that says who tried what: server/throttle.h bounds them. */
 void call_audit_refusal(struct call *call, const char *action, const char *subject,
 			const struct fail *fail);
 

@@ -290,6 +290,19 @@ int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
 	return look(call, "doctor", bytes, len, reterr_fail);
 }
 
+/*
+ * Who was told no by signature, policy or what this host can: a decision, so it leaves a row.
+ * Returns r.
+ */
+static int refusal_of(struct call *call, const char *action, const char *subject, int r,
+		      const struct fail *fail)
+{
+	if (r < 0 && (fail_exit(fail->code) == fail_exit(FAIL_POLICY) ||
+		      fail_exit(fail->code) == fail_exit(FAIL_INCOMPATIBLE)))
+		call_audit_refusal(call, action, subject, fail);
+	return r;
+}
+
 /* ---- handlers: trust and bundles ------------------------------------------------------ */
 
 int resource_get_trust(struct call *call, struct fail *reterr_fail)
@@ -310,7 +323,7 @@ int resource_get_trust(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
-int resource_import_trust(struct call *call, struct fail *reterr_fail)
+static int import_root(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO_FREE uint8_t *old = NULL;
@@ -357,6 +370,12 @@ int resource_import_trust(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+int resource_import_trust(struct call *call, struct fail *reterr_fail)
+{
+	return refusal_of(call, "trust import", "root", import_root(call, reterr_fail),
+			  reterr_fail);
+}
+
 static void describe(const struct bundle *b, uint32_t uid, struct store_version *ret_version)
 {
 	const struct manifest *m = b->manifest;
@@ -391,11 +410,9 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	if (r == 0)
 		r = audit_compare(&audit, bundle->manifest->hooks, bundle->manifest->n_hooks,
 				  reterr_fail);
-	if (r < 0) {
-		call_audit_refusal(call, "import", bundle ? bundle->manifest->name : "?",
-				   reterr_fail);
-		return r;
-	}
+	if (r < 0)
+		return refusal_of(call, "import", bundle ? bundle->manifest->name : "?", r,
+				  reterr_fail);
 	bytes = call_bytes(call, &len);
 	describe(bundle, call->uid, &v);
 	v.bundle_bytes = len;
@@ -421,8 +438,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 		fail_hint(
 			reterr_fail,
 			"find out who signed what (hotfixctl inspect FILE); sign the right one under a new serial");
-		call_audit_refusal(call, "import", subject, reterr_fail);
-		return r;
+		return refusal_of(call, "import", subject, r, reterr_fail);
 	}
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
@@ -459,7 +475,7 @@ int resource_apply(struct call *call, struct fail *reterr_fail)
 		return look_at_stored(call, "check", call->segment[1], a.serial, reterr_fail);
 	r = verb_apply(call->api->c.hotfixes, call->segment[1], &a, &id, reterr_fail);
 	if (r < 0)
-		return r;
+		return refusal_of(call, "apply", call->segment[1], r, reterr_fail);
 	call_answer_when(call, id, HOTFIX_WAIT_LIVE, false);
 	return 0;
 }
@@ -501,7 +517,7 @@ int resource_rollback(struct call *call, struct fail *reterr_fail)
 		r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason,
 				  call->uid, &id, reterr_fail);
 	if (r < 0)
-		return r;
+		return refusal_of(call, "rollback", call->segment[1], r, reterr_fail);
 	call_answer_when(call, id, HOTFIX_WAIT_END, true);
 	return 0;
 }
@@ -531,7 +547,7 @@ int resource_enable(struct call *call, struct fail *reterr_fail)
 		r = verb_enable(call->api->c.hotfixes, call->segment[1], call->uid, &id,
 				reterr_fail);
 	if (r < 0)
-		return r;
+		return refusal_of(call, "enable", call->segment[1], r, reterr_fail);
 	call_answer_when(call, id, HOTFIX_WAIT_END, false);
 	return 0;
 }

@@ -239,7 +239,7 @@ test_a_key_that_nobody_trusts_does_not_count() {
 		--key "$T/unknown.sec" --out "$bundle"
 	refused 4 'sign'
 	expect 0 hotfixctl audit -j
-	json '.rows[-1] | [.action, .result] | @csv' '"import","bad_signature"'
+	json '[.rows[] | select(.action == "import" and .result == "bad_signature")] | length > 0' true
 }
 
 test_a_threshold_of_two_wants_two_different_keys() {

@@ -254,6 +254,44 @@ test_others_may_not_and_that_is_written_down() {
 	json '[.rows[] | select(.result == "permission")] | length' 2
 }
 
+test_many_denied_requests_leave_one_row_a_minute() {
+	local i
+	guarded
+	chmod 666 "$sock"
+	for i in $(seq 20); do
+		expect 11 as 4242 4242 status
+	done
+	expect 11 as 4343 4343 status
+	expect 0 hotfixctl audit -j
+	json '[.rows[] | select(.action == "denied read") | .actor_uid] | join(" ")' '4242 4343'
+	expect 0 hotfixctl audit --verify
+}
+
+test_a_refused_root_leaves_a_row() {
+	use stranger
+	trusting
+	"$bin/hotfixctl" key new --out "$T/other" --no-passphrase >/dev/null
+	"$bin/hotfixctl" trust init --key "$T/other.pub" --out "$T/other-root" >/dev/null
+	expect 4 hotfixctl trust import "$T/other-root"
+	expect 0 hotfixctl audit -j
+	json '.rows[-1] | [.action, .subject, .result] | @csv' '"trust import","root","bad_signature"'
+}
+
+test_an_apply_that_policy_refuses_leaves_a_row() {
+	use policy
+	trusting
+	stored elsewhere 1 cc_reno '{"kernels":{"ranges":[{"from":"99.1"}]}}'
+	expect 5 hotfixctl apply elsewhere
+	expect 5 hotfixctl apply elsewhere
+	touch "$state/no-apply"
+	stop TERM
+	hotfixd
+	expect 4 hotfixctl apply elsewhere
+	expect 0 hotfixctl audit -j
+	json '[.rows[] | select(.action == "apply") | "\(.subject) \(.result)"] | join(", ")' \
+		'elsewhere incompatible, elsewhere policy'
+}
+
 test_the_file_mode_alone_keeps_others_out() {
 	guarded
 	expect 11 as 4242 4242 status
