@@ -182,6 +182,8 @@ static int write_outcome(struct hotfix *h, const char *outcome, const char *code
 		r = store_commit(s);
 	if (r < 0)
 		store_rollback(s);
+	else if (hotfix_or_null || c->forget)
+		h->unwritten = false;
 	return r;
 }
 
@@ -299,8 +301,9 @@ static void end_failed(struct hotfix *h)
 	end_change(h);
 }
 
-/* The way back is done, its record is not: who asked for it must know. */
-static void note_unwritten(struct hotfix *h, const char *done, int r)
+/* The way back is done, its record is not: who asked for it must know; drift.c tries again. */
+static void note_unwritten(struct hotfix *h, const char *done, int r,
+			   const struct store_hotfix *row_or_null)
 {
 	struct hotfix_change *c = &h->change;
 	struct fail fail = {0};
@@ -310,9 +313,14 @@ static void note_unwritten(struct hotfix *h, const char *done, int r)
 		  h->name, c->verb, c->serial, strerror(-r));
 	store_error(h->all->store, r, &fail);
 	fail_set(&c->fail, FAIL_STORAGE,
-		 "%s %s, but this could not be written and will be forgotten: %.400s", h->name,
+		 "%s %s, but a restart would undo it: it could not be written: %.400s", h->name,
 		 done, fail.message);
-	fail_hint(&c->fail, "see to the state directory, then ask again");
+	fail_hint(&c->fail,
+		  "see to the state directory; it is tried again until it is written");
+	if (!row_or_null)
+		return;
+	h->unwritten = true;
+	h->wanted = *row_or_null;
 }
 
 static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix *ret_row)
@@ -700,7 +708,7 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 		r = write_outcome(h, result->ok ? "done" : "failed", result->ok ? "" : c->code,
 				  c->fail.message, r == 0 && c->disable ? &row : NULL);
 	if (r < 0 && result->ok)
-		note_unwritten(h, "was taken out of the kernel", r);
+		note_unwritten(h, "was taken out of the kernel", r, c->disable ? &row : NULL);
 	announce(h, result->ok ? "done" : "failed", "", c->fail.message);
 	end_change(h);
 }
@@ -787,10 +795,11 @@ int change_stage(struct hotfix *h, const uint8_t *bundle, size_t bundle_len,
 	return r;
 }
 
-void change_switch(struct hotfix *h)
+int change_switch(struct hotfix *h, struct fail *reterr_fail)
 {
 	struct hotfix_change *c = &h->change;
-	struct store_hotfix row;
+	struct store_hotfix row = {0};
+	struct fail fail;
 	int r;
 
 	snprintf(c->code, sizeof(c->code), "MANUAL");
@@ -801,14 +810,18 @@ void change_switch(struct hotfix *h)
 	if (r == 0)
 		r = write_outcome(h, "done", c->code, c->reason, &row);
 	if (r < 0)
-		note_unwritten(h, "was rolled back", r);
+		note_unwritten(h, "was rolled back", r, row.name[0] ? &row : NULL);
 	if (hotfix_needs_settle(h)) {
 		run_step(h, HOTFIX_SETTLE, "settle", 0);
-		return;
+		return 0;
 	}
+	fail = c->fail;
 	announce(h, "done", c->code, c->reason);
 	enter(h, HOTFIX_SETTLE); /* through the same door as those who settle */
 	end_change(h);
+	if (r < 0)
+		*reterr_fail = fail;
+	return r;
 }
 
 void change_take_off(struct hotfix *h)

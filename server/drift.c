@@ -94,7 +94,7 @@ static void look_at(struct hotfix *h, const json_t *survey)
 	bool repair;
 
 	/* What was seen may be half of a change: next time. */
-	if (h->phase != HOTFIX_IDLE || h->changes != h->changes_at_survey)
+	if (h->phase != HOTFIX_IDLE || h->changes != h->changes_at_survey || h->unwritten)
 		return;
 	if (store_get_hotfix(h->all->store, h->name, &row) == 0 && !row.disabled &&
 	    !h->retired && !h->restore[0] && h->all->boot == POLICY_BOOT_NORMAL)
@@ -175,11 +175,27 @@ static void look(struct drift *d)
 		log_event(LOG_ERR, "no worker could be started to survey the kernel");
 }
 
+/* A way back that was done while the disk was full. */
+static void write_late(struct hotfix *h)
+{
+	if (!h->unwritten || h->phase != HOTFIX_IDLE ||
+	    store_put_hotfix(h->all->store, &h->wanted) < 0)
+		return;
+	h->unwritten = false;
+	log_event(LOG_NOTICE, "written at last hotfix=%s serial=%" PRIu64 " disabled=%d",
+		  h->name, h->wanted.committed_serial, h->wanted.disabled);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *cookie)
 {
+	struct drift *d = cookie;
+	struct hotfix *h;
+
 	(void)fd;
 	(void)what;
-	look(cookie);
+	TAILQ_FOREACH(h, &d->all->list, link)
+		write_late(h);
+	look(d);
 }
 
 /* ---- what tells of itself ---------------------------------------------------------------- */

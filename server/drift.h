@@ -4,6 +4,9 @@
  * removed, an entry, gate or registration that was changed; and puts it right, or only says so
  * ([drift] policy).
  *
+ * A way back that was done but could not be written (full disk) is written as soon as it can be:
+ * until then the store is what is wrong, and nothing is put right by it.
+ *
  * Every [drift] check a worker surveys the kernel while something runs; a congestion control's
  * link says by itself that it was taken off (Linux 6.11 and newer), which is looked into at once.
  *

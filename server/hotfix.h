@@ -83,7 +83,9 @@ struct hotfix {
 	char problem[256]; /* "" or why its state is not as it should be */
 	char restore[256]; /* why it is to be applied again (server/restore.h), "" */
 	bool retired;	   /* committed, but this kernel does not need it */
-	char drift[256];   /* what others changed, as found last; "" */
+	bool unwritten;	   /* wanted is done, but could not be written */
+	struct store_hotfix wanted;
+	char drift[256];		     /* what others changed, as found last; "" */
 	uint64_t changes, changes_at_survey; /* begun so far, from 1; 0: was busy */
 	int link_fd;			     /* of a congestion control, -1 */
 	struct event *link_gone;

@@ -293,8 +293,7 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		snprintf(h->change.reason, sizeof(h->change.reason), "%s", reason);
 		change_begin(h, "rollback", to, actor_uid, true, NULL);
 		*ret_change = h->change.id;
-		change_switch(h);
-		return 0;
+		return change_switch(h, reterr_fail);
 	}
 	a.serial = to;
 	r = start_stage(h, "rollback", &a, true, reason, reterr_fail);

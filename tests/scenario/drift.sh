@@ -93,6 +93,36 @@ test_with_policy_report_it_is_only_said() {
 	eventually sid EACCES
 }
 
+# What is done and not written must not be taken for something that others did.
+test_a_rollback_on_a_full_disk_stays_and_is_written_when_there_is_room() {
+	use full
+	mkdir -p "$state"
+	mount -t tmpfs -o size=4m none "$state"
+	trusting --config "$T/repair"
+	expect 0 hotfixctl import "$bundles"/foreign/fgn-lsm-setnice@[12].hotfix "$bundles"/foreign/$name@1.hotfix
+	expect 0 hotfixctl apply $name --commit
+	expect 0 hotfixctl apply fgn-lsm-setnice@1 --commit
+	expect 0 hotfixctl apply fgn-lsm-setnice@2 --commit
+	head -c 16m /dev/zero >"$state/filler" 2>/dev/null || :
+	expect 1 hotfixctl rollback fgn-lsm-setnice
+	says 'could not be written'
+	# A survey that finds this has seen the other as well.
+	rm "$bpffs/$name"/slots/*/link
+	eventually told 'not attached'
+	hotfix_is fgn-lsm-setnice live 1 2
+	rm "$state/filler"
+	eventually committed_is 1
+	hotfix_is fgn-lsm-setnice live 1 1
+	stop KILL
+	hotfixd || fail "hotfixd did not start: $(cat "$err")"
+	hotfix_is fgn-lsm-setnice live 1 1
+}
+
+committed_is() {
+	hotfixctl status -j >"$T/status" &&
+		[ "$("$act" field "$T/status" '.hotfixes[name=fgn-lsm-setnice].committed_serial')" = "$1" ]
+}
+
 test_nothing_of_all_that_is_left() {
 	expect 0 hotfixctl disable $name
 	expect 0 hotfixctl remove $name
