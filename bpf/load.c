@@ -241,6 +241,18 @@ static int explain(struct failure *f, struct fail *reterr_fail)
 			text[0] ? text : strerror(f->err));
 }
 
+/* libbpf blames a limit where there is none: this process has the capabilities. */
+static void drop_false_trail(char *words)
+{
+	char *line = strstr(words, "libbpf: permission error while running as root;"), *end;
+
+	if (!line)
+		return;
+	end = line + strcspn(line, "\n");
+	end += *end == '\n';
+	memmove(line, end, strlen(end) + 1);
+}
+
 /* Keeps both texts for the operator; of a long verifier log the end says why. */
 static void keep_log(const struct engine *e, const char *words, const char *log)
 {
@@ -446,6 +458,8 @@ int load_version(const struct engine *e, const struct engine_version *v, struct 
 	if (r == 0)
 		r = bpf_object__load(l->obj);
 	if (r < 0) {
+		if (r == -EPERM && may_load_bpf())
+			drop_false_trail(text);
 		f = (struct failure){.l = l, .words = text, .log = log, .err = -r};
 		keep_log(e, text, log);
 		return explain(&f, reterr_fail);

@@ -22,8 +22,6 @@
 #include "store/bundle.h"
 #include "store/bytes.h"
 
-#define BUNDLE_MAGIC "HOTFIX1\n" /* store/bundle.h */
-
 /* --- the manifest --------------------------------------------------------------------- */
 
 int build_created_ms(uint64_t *ret_ms, struct fail *reterr_fail)
@@ -158,6 +156,10 @@ int build_manifest(const json_t *base, const char *name, uint64_t serial,
 				"manifest: \"%s\" is filled in from the object: leave it "
 				"out",
 				filled[i]);
+	if (json_object_get(m, "format") &&
+	    json_integer_value(json_object_get(m, "format")) != 1)
+		return fail_set(reterr_fail, FAIL_BAD_FORMAT,
+				"manifest: \"format\" must be 1, or left out");
 	if (!json_object_get(m, "name"))
 		bad |= json_object_set_new(m, "name", json_string(name));
 	bytes_sha256(object, object_len, digest);

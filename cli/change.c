@@ -14,6 +14,7 @@
 #include "lib/io.h"
 #include "lib/json.h"
 #include "lib/plain.h"
+#include "store/bundle.h"
 #include "store/dsse.h"
 
 #define POLL_S		30     /* of one long-poll; shorter on a terminal, which is redrawn */
@@ -89,6 +90,7 @@ struct follow {
 	const char *what;     /* "apply x@2" */
 	uint64_t deadline_ms; /* monotonic; UINT64_MAX: none */
 	bool asks_back;	      /* rolled_back is what was asked for */
+	bool applies;	      /* then done means committed */
 	bool drawn;	      /* a line that is to be redrawn stands there */
 	bool told;	      /* not a terminal: that it is on trial */
 };
@@ -235,7 +237,8 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 	}
 	if (status == 0) {
 		if (is_over(change) || !w->id)
-			printf("%s: done%s%s\n", text_safe(w->what),
+			printf("%s: %s%s%s\n", text_safe(w->what),
+			       w->applies ? "committed" : "done",
 			       detail && detail[0] ? ": " : "", text_safe(detail));
 		return 0;
 	}
@@ -386,6 +389,15 @@ int change_run_import(struct cli *c, const struct args *a, struct fail *reterr_f
 	return status;
 }
 
+static bool is_bundle(const char *path)
+{
+	AUTO_FILE FILE *f = fopen(path, "re");
+	char magic[sizeof(BUNDLE_MAGIC) - 1];
+
+	return f && fread(magic, sizeof(magic), 1, f) == 1 &&
+	       memcmp(magic, BUNDLE_MAGIC, sizeof(magic)) == 0;
+}
+
 int change_run_trust_import(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	const char *path = args_at(a, 0);
@@ -394,6 +406,11 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 	size_t len;
 	int r;
 
+	if (is_bundle(path)) {
+		fail_set(reterr_fail, FAIL_BAD_FORMAT, "%s is a hot-fix, not a root of trust",
+			 path);
+		return fail_hint(reterr_fail, "hotfixctl import %s", path);
+	}
 	r = io_read_file(path, DSSE_BYTES_MAX, &buf, &len);
 	if (r < 0)
 		return fail_set(reterr_fail,
@@ -479,9 +496,11 @@ static int dry_run(struct cli *c, const char *path, const char *what, const json
 			&doc, f);
 	if (r == 0)
 		return print_dry_run(c, what, doc, f);
-	if (error && !c->json)
-		print_log(json_string_value(json_object_get(error, "log")), 0);
-	return r;
+	if (!error || c->json)
+		return r;
+	cli_print_fail(c, f);
+	print_log(json_string_value(json_object_get(error, "log")), 0);
+	return fail_exit(f->code);
 }
 
 static int apply_body(const struct args *a, uint64_t serial, json_t **ret_body, struct fail *f)
@@ -533,7 +552,8 @@ int change_run_apply(struct cli *c, const struct args *a, struct fail *reterr_fa
 	AUTO_JSON json_t *answer = NULL, *change = NULL, *body = NULL;
 	const char *limit = args_value(a, "--wait");
 	char name[HOOK_NAME_MAX + 1], what[128], path[128];
-	struct follow w = {.c = c, .name = name, .what = what, .deadline_ms = UINT64_MAX};
+	struct follow w = {
+		.c = c, .name = name, .what = what, .deadline_ms = UINT64_MAX, .applies = true};
 	uint64_t serial, wait_ms = 0;
 	int r;
 

@@ -20,10 +20,6 @@
 #include "cli/args.h"
 #include "lib/fail.h"
 
-#ifndef HOTFIX_VERSION
-#define HOTFIX_VERSION "0.1.0"
-#endif
-
 #define CLI_SOCKET_DEFAULT   "/run/hotfixd.sock"
 #define CLI_EXIT_INTERRUPTED 130 /* Ctrl-C while waiting: what was started goes on */
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/json.h"
+#include "lib/version.h"
 
 #define ANSWER_BYTES_MAX (64U << 20)
 #define LINE_BYTES_MAX	 (1U << 20)

@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "lib/version.h"
 
 static bool env_set(const char *name)
 {

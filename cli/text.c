@@ -98,17 +98,12 @@ const char *text_seconds(uint64_t ms)
 	uint64_t s = (ms + 999) / 1000;
 	char *b = buffer();
 
-	if (s < 120)
+	if (s < 120) {
 		snprintf(b, BUFFER_BYTES, "%" PRIu64 " s", s);
-	else if (s < 7200)
-		snprintf(b, BUFFER_BYTES, "%" PRIu64 " min", (s + 30) / 60);
-	else if (s < 172800)
-		snprintf(b, BUFFER_BYTES, "%" PRIu64 " h %" PRIu64 " min", s / 3600,
-			 s % 3600 / 60);
-	else
-		snprintf(b, BUFFER_BYTES, "%" PRIu64 " d %" PRIu64 " h", s / 86400,
-			 s % 86400 / 3600);
-	return b;
+		return b;
+	}
+	s = s < 172800 ? (s + 30) / 60 * 60 : s / 3600 * 3600;
+	return clock_format_duration(s * 1000, b);
 }
 
 const char *text_time(const char *rfc3339)

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -55,6 +56,25 @@ int clock_parse_duration(const char *s, uint64_t *ret_ms)
 		return 0;
 	}
 	return -EINVAL;
+}
+
+const char *clock_format_duration(uint64_t ms, char out[CLOCK_DURATION_BYTES])
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
+	size_t len = 0;
+
+	snprintf(out, CLOCK_DURATION_BYTES, "0 s");
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (ms >= units[i].ms)
+			len += snprintf(out + len, CLOCK_DURATION_BYTES - len,
+					"%s%" PRIu64 " %s", len ? " " : "", ms / units[i].ms,
+					units[i].name);
+		ms %= units[i].ms;
+	}
+	return out;
 }
 
 int clock_parse_timestamp(const char *s, uint64_t *ret_ms)

@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "lib/log.h"
 #include "server/health.h"
 
-enum kind { PATH, WORD, DURATION, LEVEL, POLICY, CHECKS };
+enum kind { PATH, GROUP, DURATION, LEVEL, POLICY, CHECKS };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -35,9 +36,9 @@ static const struct {
 	 "folder in a bpffs that holds the pins"},
 	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
 	 "error, warning, notice, info or debug"},
-	{"access", "admin_group", NULL, WORD, AT(admin_group), "hotfix", 0, 0,
+	{"access", "admin_group", NULL, GROUP, AT(admin_group), "hotfix", 0, 0,
 	 "group whose members may change hot-fixes"},
-	{"access", "readers", NULL, WORD, AT(readers), "", 0, 0,
+	{"access", "readers", NULL, GROUP, AT(readers), "", 0, 0,
 	 "group that may read, or \"all\"; empty: only root and admin_group"},
 	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
 	 "how long the kernel lets a trial run without word from hotfixd"},
@@ -76,9 +77,11 @@ int config_log_priority(const struct config *c)
 	return level_of(c->log_level);
 }
 
-/* NULL when value was taken, else why not. */
+/* NULL when value was taken, else why not: good until the next call. */
 static const char *set(struct config *c, size_t i, const char *value)
 {
+	static char bounds[2 * CLOCK_DURATION_BYTES + 32];
+	char min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES];
 	void *at = (char *)c + settings[i].offset;
 	uint64_t ms;
 
@@ -104,13 +107,17 @@ static const char *set(struct config *c, size_t i, const char *value)
 		if (!health_off_valid(value))
 			return "names no health check; hotfixd(8) lists them";
 		break;
-	case WORD:
+	case GROUP:
 		break;
 	case DURATION:
 		if (clock_parse_duration(value, &ms) < 0)
 			return "must be a duration such as 10s, 5m or 500ms";
-		if (ms < settings[i].min_ms || ms > settings[i].max_ms)
-			return "is out of bounds";
+		if (ms < settings[i].min_ms || ms > settings[i].max_ms) {
+			snprintf(bounds, sizeof(bounds), "is out of bounds: from %s to %s",
+				 clock_format_duration(settings[i].min_ms, min),
+				 clock_format_duration(settings[i].max_ms, max));
+			return bounds;
+		}
 		memcpy(at, &ms, sizeof(ms));
 		return NULL;
 	}
@@ -239,6 +246,21 @@ int config_load(int argc, char **argv, struct config *ret_config, struct fail *r
 	if (r < 0)
 		return r;
 	*ret_config = c;
+	return 0;
+}
+
+int config_check_groups(const struct config *c, struct fail *reterr_fail)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *at = (const char *)c + settings[i].offset;
+
+		if (settings[i].kind != GROUP || strcmp(at, settings[i].otherwise) == 0 ||
+		    (at == c->readers && strcmp(at, "all") == 0) || getgrnam(at))
+			continue;
+		fail_set(reterr_fail, FAIL_USAGE, "[%s] %s = %s: there is no such group",
+			 settings[i].section, settings[i].key, at);
+		return fail_hint(reterr_fail, "until there is, it lets nobody in");
+	}
 	return 0;
 }
 

@@ -39,6 +39,8 @@ struct config {
 
 /* Defaults, then the file, then the flags. argv[0] is skipped. */
 int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail);
+/* That the groups exist which were set: asks whatever knows the groups, a network maybe. */
+int config_check_groups(const struct config *c, struct fail *reterr_fail);
 int config_log_priority(const struct config *c);
 void config_usage(void);
 /* Every setting with its value as in force, one "section.key = value" a line. */

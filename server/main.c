@@ -18,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/version.h"
 #include "server/api.h"
 #include "server/config.h"
 #include "server/drift.h"
@@ -263,23 +264,42 @@ static int flush_stdout(void)
 	return report_failure(&fail);
 }
 
+static bool is_part(const char *name)
+{
+	return strcmp(name, "worker") == 0 || strcmp(name, "guard") == 0 ||
+	       strcmp(name, "probe") == 0;
+}
+
+/* What hotfixd starts as itself: a worker has its files, guard and probe lead a session. */
+static int run_part(int argc, char **argv)
+{
+	bool leads = getsid(0) == getpid();
+
+	if (strcmp(argv[1], "worker") == 0 && argc == 2 && work_is_worker())
+		return work_main();
+	if (strcmp(argv[1], "guard") == 0 && argc == 4 && leads)
+		return guard_main(argv[2], argv[3]);
+	if (strcmp(argv[1], "probe") == 0 && argc > 3 && leads)
+		return probe_main(argc, argv);
+	fprintf(stderr, "hotfixd: \"hotfixd %s\" is started by hotfixd, not by hand\n",
+		argv[1]);
+	return fail_exit(FAIL_USAGE);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = {.lock_fd = -1};
 	struct fail fail = {.code = FAIL_INTERNAL};
+	bool no_group;
 
-	if (argc == 2 && strcmp(argv[1], "worker") == 0)
-		return work_main();
-	if (argc == 4 && strcmp(argv[1], "guard") == 0)
-		return guard_main(argv[2], argv[3]);
-	if (argc > 2 && strcmp(argv[1], "probe") == 0)
-		return probe_main(argc, argv);
+	if (argc > 1 && is_part(argv[1]))
+		return run_part(argc, argv);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		config_usage();
 		return flush_stdout();
 	}
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-		printf("hotfixd %s\n", HOTFIXD_VERSION);
+		printf("hotfixd %s\n", HOTFIX_VERSION);
 		return flush_stdout();
 	}
 	/* Workers take their files by number: none of ours may come from whoever started us. */
@@ -287,11 +307,16 @@ int main(int argc, char **argv)
 	umask(077);
 	if (config_load(argc, argv, &d.config, &fail) < 0)
 		return report_failure(&fail);
+	no_group = config_check_groups(&d.config, &fail) < 0;
 	if (d.config.check_only) {
+		if (no_group)
+			return report_failure(&fail);
 		config_print(&d.config);
 		return flush_stdout();
 	}
 	log_open(config_log_priority(&d.config));
+	if (no_group)
+		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
 	if (open_daemon(&d, &fail) < 0)
 		d.status = report_failure(&fail);
 	else

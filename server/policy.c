@@ -102,13 +102,15 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 int policy_trial_ms(const struct manifest *m, uint64_t asked_ms, uint64_t *ret_ms,
 		    struct fail *reterr_fail)
 {
+	char asked[CLOCK_DURATION_BYTES], min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES];
 	uint64_t ms = asked_ms ? asked_ms : m->trial_default_ms;
 
 	if (ms < m->trial_min_ms || ms > m->trial_max_ms) {
 		fail_set(reterr_fail, FAIL_USAGE,
-			 "a trial of %" PRIu64 " ms is outside the bounds of %s@%" PRIu64
-			 ": %" PRIu64 " to %" PRIu64 " ms",
-			 ms, m->name, m->serial, m->trial_min_ms, m->trial_max_ms);
+			 "a trial of %s is outside the bounds of %s@%" PRIu64 ": %s to %s",
+			 clock_format_duration(ms, asked), m->name, m->serial,
+			 clock_format_duration(m->trial_min_ms, min),
+			 clock_format_duration(m->trial_max_ms, max));
 		return fail_hint(reterr_fail,
 				 "leave --trial out to take the manifest's length");
 	}

@@ -11,6 +11,7 @@
 #include "bpf/doctor.h"
 #include "lib/clock.h"
 #include "lib/json.h"
+#include "lib/version.h"
 #include "store/bundle.h"
 
 static json_t *stamp(uint64_t real_ms)
@@ -317,7 +318,7 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 	json_object_foreach(names, name, none)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
 	return json_pack("{s:i, s:{s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o}",
-			 "schema_version", 1, "daemon", "version", HOTFIXD_VERSION, "pid",
+			 "schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid",
 			 getpid(), "boot_id", clock_boot_id(), "started", stamp(d->started_ms),
 			 "state_dir", d->state_dir, "bpffs", d->bpffs, "socket", d->socket,
 			 "adopted", (json_int_t)d->adopted, "kill_switch", boots[all->boot],

@@ -16,10 +16,6 @@
 #include "server/hotfix.h"
 #include "store/store.h"
 
-#ifndef HOTFIXD_VERSION
-#define HOTFIXD_VERSION "0.1.0"
-#endif
-
 struct report_daemon {
 	const char *state_dir, *bpffs, *socket;
 	uint64_t started_ms;

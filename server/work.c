@@ -33,6 +33,8 @@ struct work {
 	struct trust *trust;
 	struct bundle *bundle;
 	struct engine_version version;
+	json_t *request; /* names point into it */
+	uint8_t *root, *bytes;
 };
 
 /*
@@ -41,21 +43,20 @@ struct work {
  */
 static int take_bundle(struct work *w, struct fail *reterr_fail)
 {
-	uint8_t *root, *bytes; /* live as long as the process */
 	size_t root_len, len;
 	struct audit audit;
 	int r;
 
-	r = io_read_fd(FD_ROOT, DSSE_BYTES_MAX, &root, &root_len);
+	r = io_read_fd(FD_ROOT, DSSE_BYTES_MAX, &w->root, &root_len);
 	if (r == 0)
-		r = io_read_fd(FD_BUNDLE, BUNDLE_BYTES_MAX, &bytes, &len);
+		r = io_read_fd(FD_BUNDLE, BUNDLE_BYTES_MAX, &w->bytes, &len);
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "worker: no bundle or root: %s",
 				strerror(-r));
-	r = trust_open(root, root_len, &w->trust, reterr_fail);
+	r = trust_open(w->root, root_len, &w->trust, reterr_fail);
 	if (r < 0)
 		return r;
-	r = bundle_open(bytes, len, w->trust, &w->bundle, reterr_fail);
+	r = bundle_open(w->bytes, len, w->trust, &w->bundle, reterr_fail);
 	if (r < 0)
 		return r;
 	r = audit_object(w->bundle->object, w->bundle->object_len, &audit, reterr_fail);
@@ -172,18 +173,17 @@ static int run(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 	static char log[ENGINE_LOG_BYTES];
 	AUTO_FREE uint8_t *text = NULL;
 	struct json_fields f;
-	json_t *request; /* lives as long as the process: names point into it */
 	size_t len;
 	int r;
 
 	r = io_read_fd(FD_REQUEST, REQUEST_BYTES_MAX, &text, &len);
 	if (r < 0)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"\"hotfixd worker\" is started by hotfixd, not by hand");
-	r = json_parse("worker request", text, len, &request, reterr_fail);
+		return fail_set(reterr_fail, FAIL_INTERNAL, "worker: no request: %s",
+				strerror(-r));
+	r = json_parse("worker request", text, len, &w->request, reterr_fail);
 	if (r < 0)
 		return r;
-	f = json_fields("worker request", request, reterr_fail);
+	f = json_fields("worker request", w->request, reterr_fail);
 	w->op = json_str(&f, "op", 32);
 	w->name = json_str_or(&f, "name", HOOK_NAME_MAX, NULL);
 	w->index = (uint32_t)json_u64_or(&f, "index", 0, GATE_VERSIONS - 1, 0);
@@ -207,13 +207,18 @@ static json_t *log_text(char *log)
 	return json_string(log);
 }
 
+bool work_is_worker(void)
+{
+	return fcntl(FD_REQUEST, F_GETFD) >= 0;
+}
+
 int work_main(void)
 {
 	struct fail fail = {.code = FAIL_INTERNAL,
 			    .message = "the worker failed without a word"};
 	AUTO_JSON json_t *report = NULL, *answer = NULL;
 	AUTO_FREE char *text = NULL;
-	struct work w = {0};
+	static struct work w; /* all of it lives as long as the process */
 	int r;
 
 	/*

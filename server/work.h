@@ -5,5 +5,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /* Exit status: 0 when an answer was written. */
+/* Has whoever started this process given it a request? */
+bool work_is_worker(void);
 int work_main(void);

@@ -8,7 +8,6 @@
 
 #include "store/bytes.h"
 
-#define MAGIC	     "HOTFIX1\n"
 #define MAGIC_BYTES  8
 #define HEADER_BYTES 16
 
@@ -90,7 +89,7 @@ static int frame(const uint8_t *buf, size_t len, size_t *ret_envelope_len,
 			 HEADER_BYTES);
 		return fail_hint(f, "Fetch the bundle again.");
 	}
-	if (memcmp(buf, MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
+	if (memcmp(buf, BUNDLE_MAGIC, len < MAGIC_BYTES ? len : MAGIC_BYTES) != 0)
 		return not_a_bundle(buf, len, f);
 	if (len > BUNDLE_BYTES_MAX) {
 		fail_set(f, FAIL_BAD_FORMAT, "too large: %zu bytes, a bundle has at most %u",
@@ -252,7 +251,7 @@ int bundle_build(const void *manifest_text, size_t manifest_len, const void *obj
 	buf = malloc(len);
 	if (!buf)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	memcpy(buf, MAGIC, MAGIC_BYTES);
+	memcpy(buf, BUNDLE_MAGIC, MAGIC_BYTES);
 	put_u32(buf + 8, (uint32_t)envelope_len);
 	put_u32(buf + 12, (uint32_t)object_len);
 	memcpy(buf + HEADER_BYTES, envelope, envelope_len);

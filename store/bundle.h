@@ -22,6 +22,7 @@
 #include "store/manifest.h"
 #include "store/trust.h"
 
+#define BUNDLE_MAGIC		"HOTFIX1\n"
 #define BUNDLE_OBJECT_BYTES_MAX (16U << 20)
 #define BUNDLE_BYTES_MAX	(16U + DSSE_BYTES_MAX + BUNDLE_OBJECT_BYTES_MAX)
 

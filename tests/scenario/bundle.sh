@@ -185,6 +185,20 @@ test_bytes_behind_the_end_are_refused() {
 	refused 4 'byte|bundle'
 }
 
+test_a_manifest_of_another_format_is_not_signed() {
+	keys
+	echo '{"format":2}' >"$T/fields"
+	expect 4 hotfixctl pack --object "$foreign/several.bpf.o" --name later --serial 1 --manifest "$T/fields" \
+		--key "$T/release.sec" --out "$T/later.hotfix"
+	says '"format" must be 1'
+}
+
+test_a_bundle_in_place_of_a_root_is_told_from_one() {
+	pack misplaced 1 several
+	expect 4 hotfixctl trust import "$bundle"
+	says 'not a root' "hotfixctl import $bundle"
+}
+
 test_a_gigabyte_is_refused_without_reading_it() {
 	local before
 

@@ -171,9 +171,9 @@ test_a_file_in_place_of_the_socket_is_left_alone() {
 
 test_minus_n_checks_and_prints_the_configuration_and_starts_nothing() {
 	use config
-	printf '[trial]\nlease = 5s\n[access]\nadmin_group = wheel\n' >"$T/conf"
+	printf '[trial]\nlease = 5s\n[access]\nadmin_group = daemon\n' >"$T/conf"
 	expect 0 "$bin/hotfixd" -n --config "$T/conf" --state-dir "$state"
-	says '^trial.lease = 5000ms$' '^access.admin_group = wheel$' "^daemon.state_dir = $state$"
+	says '^trial.lease = 5000ms$' '^access.admin_group = daemon$' "^daemon.state_dir = $state$"
 	[ ! -e "$state" ] || fail "-n made a state directory"
 }
 
@@ -200,6 +200,9 @@ test_a_bad_configuration_is_named_with_file_and_line() {
 		expect 2 "$bin/hotfixd" -n --config "$T/conf"
 		says "$T/conf.*line 2"
 	done
+	printf '[trial]\nlease = 1ms\n' >"$T/conf"
+	expect 2 "$bin/hotfixd" -n --config "$T/conf"
+	says 'from 2 s to 10 min'
 	expect 2 "$bin/hotfixd" -n --config "$T/no-such-file"
 	says no-such-file
 	expect 2 "$bin/hotfixd" -n --config "$T"
@@ -228,6 +231,30 @@ guarded() { # guarded [READERS]: a daemon whose admin group is daemon
 	printf '[access]\nadmin_group = daemon\n%s\n' "${1:+readers = $1}" >"$T/conf"
 	use guarded
 	trusting --config "$T/conf"
+}
+
+test_a_group_that_does_not_exist_is_an_error_for_minus_n_and_a_warning_at_start() {
+	local line
+	use nogroup
+	for line in 'admin_group = hotfixx' 'readers = hotfixx'; do
+		printf '[access]\n%s\n' "$line" >"$T/conf"
+		expect 2 "$bin/hotfixd" -n --config "$T/conf"
+		says "$line" 'no such group'
+	done
+	printf '[access]\nreaders = all\n' >"$T/conf2"
+	expect 0 "$bin/hotfixd" -n --config "$T/conf2"
+	hotfixd --config "$T/conf"
+	grep -q 'readers = hotfixx: there is no such group' "$log" || fail "no warning: $(cat "$log")"
+}
+
+test_parts_of_it_that_it_starts_itself_refuse_to_be_started_by_hand() {
+	local words
+
+	for words in worker guard "guard $bpffs x" probe 'probe exec' 'probe exec /bin/true'; do
+		# shellcheck disable=SC2086	# words
+		expect 2 "$bin/hotfixd" $words
+		says "not by hand|$words|unknown"
+	done
 }
 
 test_root_and_the_group_may_change_and_read() {

@@ -102,8 +102,11 @@ test_a_kernel_that_refuses_trampolines_gets_no_hot_fix_that_needs_them() {
 		[[ $("$act" field "$out" '.hooks[0].why') =~ refuse|not\ permitted ]] || fail "no reason: $(cat "$out")"
 		expect 5 hotfixctl apply tramp --dry-run
 		says 'trampoline|fentry' 'refuse|not permitted'
+		awk '/hotfixctl:/ { said = NR } /  log:/ { log_at = NR } END { exit !(said && log_at > said) }' \
+			"$err" || fail "the log comes before what it explains: $(cat "$err")"
 		expect 5 hotfixctl apply tramp --commit
 		says 'trampoline|fentry' 'refuse|not permitted'
+		says_not ulimit
 		hotfix_is tramp failed - -
 		[ ! -e "$bpffs/tramp" ] || fail "pins are left: $(find "$bpffs/tramp")"
 		serves

@@ -475,7 +475,7 @@ static void apply_that_waits_tells_how_the_trial_ended(void **state)
 	(void)state;
 	start_server(done);
 	assert_int_equal(RUN("apply", "x", "--wait"), 0);
-	assert_non_null(strstr(out, "done"));
+	assert_non_null(strstr(out, ": committed"));
 	stop_server();
 	start_server(back);
 	assert_int_equal(RUN("apply", "x", "--wait"), 7);

@@ -137,9 +137,27 @@ static void the_boot_id_is_the_kernels(void **state)
 	assert_int_equal(strlen(line), CLOCK_BOOT_ID_BYTES - 1);
 }
 
+static void durations_are_told_exactly_in_words(void **state)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} told[] = {{0, "0 s"},	       {500, "500 ms"},	 {90000, "1 min 30 s"},
+		    {86400000, "1 d"}, {3600000, "1 h"}, {7500000, "2 h 5 min"},
+		    {1001, "1 s 1 ms"}};
+	char out[CLOCK_DURATION_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+		assert_string_equal(clock_format_duration(told[i].ms, out), told[i].text);
+	clock_format_duration(UINT64_MAX, out);
+	assert_true(strlen(out) < sizeof(out) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(durations_are_told_exactly_in_words),
 		cmocka_unit_test(durations_have_units_and_a_bare_number_means_seconds),
 		cmocka_unit_test(what_is_no_duration_is_refused),
 		cmocka_unit_test(timestamps_are_read_to_the_millisecond),
