@@ -45,8 +45,7 @@ tour() {
 		case $line in
 		*' doctor '* | *' apply '*) [ -n "$to" ] || trampolines || rc=$((rc == 5 ? 0 : rc + 1)) ;;
 		*--follow*) rc=$((rc == 124 ? 0 : rc + 1)) ;;
-		# Of a first trial there is nothing to take off once it has been rolled back.
-		*' rollback '* | *' disable '*) [ $rc != 3 ] || rc=0 ;;
+		*' rollback '* | *' disable '*) [ -n "$to" ] || trampolines || rc=$((rc == 3 ? 0 : rc + 1)) ;;
 		esac
 		[ $rc = 0 ] || fail "'$line' ended with $rc: $(cat "$err")"
 	done < <(cd "$top" && commands_of 'Five minutes')
