@@ -72,7 +72,7 @@ test_another_process_that_holds_the_database_stops_changes_but_no_way_back() {
 	expect 0 hotfixctl apply $name@2 --commit
 	hold_database
 	expect 1 hotfixctl rollback $name
-	says 'was rolled back' 'could not be written' 'then ask again'
+	says 'was rolled back' 'could not be written' 'tried again'
 	hotfix_is $name live 1 2
 	release_database
 	expect 0 hotfixctl rollback $name
