@@ -47,7 +47,8 @@ static const struct {
 	{"nmi_", true, "it runs in non-maskable interrupts"},
 };
 
-const char *target_forbidden(const char *func)
+/* Why attaching to this function could take the host down; NULL when it may be tried. */
+static const char *forbidden_because(const char *func)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++)
 		if (forbidden[i].prefix
@@ -214,7 +215,7 @@ int target_decide(const struct target_host *host, const struct hook *h,
 	if (h->sleepable)
 		t.kind = TARGET_OVERLAP;
 
-	why = target_forbidden(t.func);
+	why = forbidden_because(t.func);
 	if (why) {
 		fail_set(reterr_fail, FAIL_INCOMPATIBLE, "%s/%s is refused: %s",
 			 hook_type_name(h->type), h->target, why);

@@ -47,8 +47,6 @@ int target_decide(const struct target_host *host, const struct hook *h,
 		  struct fail *reterr_fail);
 
 const char *target_kind_name(enum target_kind kind);
-/* Why attaching to this function could take the host down; NULL when it may be tried. */
-const char *target_forbidden(const char *func);
 /* 1 can be traced, 0 cannot (notrace), -ENOENT when tracefs does not say. */
 int target_traceable(const char *func);
 int target_not_traceable(const struct target *t, struct fail *reterr_fail);

@@ -24,7 +24,8 @@
 
 /* --- the manifest --------------------------------------------------------------------- */
 
-int build_created_ms(uint64_t *ret_ms, struct fail *reterr_fail)
+/* SOURCE_DATE_EPOCH, else now. */
+static int read_created_ms(uint64_t *ret_ms, struct fail *reterr_fail)
 {
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
 	uint64_t s;
@@ -79,8 +80,12 @@ static int check_versions(const json_t *versions, struct fail *f)
 	return 0;
 }
 
-int build_choose_serial(const json_t *base, uint64_t wanted, uint64_t *ret_serial,
-			struct fail *reterr_fail)
+/*
+ * The serial to build: wanted, or the highest of base's "versions" when that is 0, or
+ * base's own "serial". FAIL_NOT_FOUND, FAIL_BAD_FORMAT.
+ */
+static int choose_serial(const json_t *base, uint64_t wanted, uint64_t *ret_serial,
+			 struct fail *reterr_fail)
 {
 	const json_t *versions = json_object_get(base, "versions"), *v;
 	uint64_t highest = 0;
@@ -133,9 +138,13 @@ static json_t *hooks_to_json(const struct audit *audit)
 	return hooks;
 }
 
-int build_manifest(const json_t *base, const char *name, uint64_t serial,
-		   const struct audit *audit, const void *object, size_t object_len,
-		   uint64_t created_ms, char **ret_text, struct fail *reterr_fail)
+/*
+ * The manifest of one version: base without "versions", over it the fields of that version,
+ * then what is read from the object. name is used when base has none. Sorted, compact text.
+ */
+static int manifest(const json_t *base, const char *name, uint64_t serial,
+		    const struct audit *audit, const void *object, size_t object_len,
+		    uint64_t created_ms, char **ret_text, struct fail *reterr_fail)
 {
 	static const char *const filled[] = {"object", "hooks", "created"};
 	char created[CLOCK_TIMESTAMP_BYTES], hex[BYTES_SHA256_HEX];
@@ -217,10 +226,10 @@ static int make_bundle(struct cli *c, const struct args *a, const json_t *base,
 		return fail_set(f, FAIL_INTERNAL, "out of memory");
 	r = audit_object(object, object_len, audit, f);
 	if (r == 0)
-		r = build_created_ms(&created_ms, f);
+		r = read_created_ms(&created_ms, f);
 	if (r == 0)
-		r = build_manifest(base, name, serial, audit, object, object_len, created_ms,
-				   &text, f);
+		r = manifest(base, name, serial, audit, object, object_len, created_ms, &text,
+			     f);
 	if (r == 0)
 		r = sign_load_keys(a, "--key", &keys, f);
 	if (r == 0)
@@ -482,7 +491,7 @@ int build_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	snprintf(path, sizeof(path), "%s/manifest.json", folder);
 	r = read_manifest(path, &base, reterr_fail);
 	if (r == 0)
-		r = build_choose_serial(base, serial, &serial, reterr_fail);
+		r = choose_serial(base, serial, &serial, reterr_fail);
 	if (r == 0)
 		r = find_include(a, include, reterr_fail);
 	if (r < 0)
@@ -569,7 +578,7 @@ int build_run_pack(struct cli *c, const struct args *a, struct fail *reterr_fail
 		return r;
 	if (!base)
 		base = json_object();
-	r = build_choose_serial(base, serial, &serial, reterr_fail);
+	r = choose_serial(base, serial, &serial, reterr_fail);
 	if (r == 0)
 		r = options_to_manifest(a, base, reterr_fail);
 	if (r < 0)

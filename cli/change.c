@@ -31,7 +31,8 @@ static const char *outcome_of(const json_t *change)
 	return s ? s : "";
 }
 
-int change_exit(const json_t *change, struct fail *f)
+/* The exit status that a change's outcome stands for; 0 while it has none. Fills f when bad. */
+static int exit_of(const json_t *change, struct fail *f)
 {
 	const char *outcome = outcome_of(change);
 	const char *code = json_string_value(json_object_get(change, "code"));
@@ -225,13 +226,13 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 {
 	const char *detail = json_string_value(json_object_get(change, "detail"));
 	bool back = strcmp(outcome_of(change), "rolled_back") == 0;
-	int status = back && w->asks_back ? 0 : change_exit(change, f), r;
+	int status = back && w->asks_back ? 0 : exit_of(change, f), r;
 
 	if (w->c->json) {
 		r = cli_print_json(change, f);
 		if (r < 0 || status == 0)
 			return r;
-		change_exit(change, f);
+		exit_of(change, f);
 		cli_print_fail(w->c, f);
 		return status;
 	}

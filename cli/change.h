@@ -22,6 +22,3 @@ int change_run_retry(struct cli *c, const struct args *a, struct fail *reterr_fa
 int change_run_resume(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_enable(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int change_run_remove(struct cli *c, const struct args *a, struct fail *reterr_fail);
-
-/* The exit status that a change's outcome stands for; 0 while it has none. Fills f when bad. */
-int change_exit(const json_t *change, struct fail *f);

@@ -340,7 +340,7 @@ void command_usage(FILE *out)
 		"hotfixctl COMMAND --help tells more; so does man hotfixctl.\n");
 }
 
-void command_synopsis(const struct command *c, FILE *out)
+static void print_synopsis(const struct command *c, FILE *out)
 {
 	fprintf(out, "hotfixctl %s", c->words);
 	if (c->args[0])
@@ -386,7 +386,7 @@ static void print_options(const struct opt *opts, FILE *out)
 void command_help(const struct command *c, FILE *out)
 {
 	fprintf(out, "usage: ");
-	command_synopsis(c, out);
+	print_synopsis(c, out);
 	fprintf(out, "\n%s\n", c->brief);
 	if (c->text)
 		fprintf(out, "\n%s\n", c->text);

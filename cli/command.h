@@ -42,9 +42,8 @@ const struct command *command_find(int argc, char *const *argv, int *ret_words);
 /* Fills f: no such command; the nearest; or what follows a first word such as "key". */
 int command_unknown(int argc, char *const *argv, struct fail *f);
 
-void command_usage(FILE *out);				   /* all commands */
-void command_help(const struct command *c, FILE *out);	   /* one */
-void command_synopsis(const struct command *c, FILE *out); /* one line */
+void command_usage(FILE *out);			       /* all commands */
+void command_help(const struct command *c, FILE *out); /* one */
 void command_completion_bash(FILE *out);
 
 int command_run_help(struct cli *c, const struct args *a, struct fail *reterr_fail);

@@ -63,7 +63,7 @@ double health_default_limit(enum health_check check)
 	return names[check].limit;
 }
 
-const char *health_verdict_name(enum health_verdict verdict)
+static const char *verdict_name(enum health_verdict verdict)
 {
 	static const char *const words[] = {[HEALTH_NOT_JUDGED] = "not judged",
 					    [HEALTH_GOOD] = "good",
@@ -333,12 +333,12 @@ json_t *health_to_json(const struct health_finding *findings, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct health_finding *f = &findings[i];
 
-		json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}",
-						       "check", f->name, "verdict",
-						       health_verdict_name(f->verdict), "value",
-						       number_or_null(f->value), "limit",
-						       number_or_null(f->limit), "source",
-						       f->source, "note", f->note));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "check",
+						f->name, "verdict", verdict_name(f->verdict),
+						"value", number_or_null(f->value), "limit",
+						number_or_null(f->limit), "source", f->source,
+						"note", f->note));
 	}
 	return array;
 }

@@ -108,7 +108,6 @@ bool health_off_valid(const char *list);
 struct health_rules health_rules_read(const json_t *manifest_health, const char *host_off);
 double health_default_limit(enum health_check check);
 const char *health_check_name(enum health_check check);
-const char *health_verdict_name(enum health_verdict verdict);
 
 /* Every check in order, then the probes; returns the worst. GOOD needs at least one good. */
 enum health_verdict health_judge(const struct health_facts *f,

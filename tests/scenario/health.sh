@@ -24,10 +24,10 @@ on_trial() {
 	expect 0 hotfixctl apply "$1"
 }
 
-# Segments enough to judge retransmits by.
+# Segments enough to judge retransmits by; over loopback one may carry 64 KiB.
 traffic() {
 	hold fgn_reno
-	send 2000
+	send 20000
 }
 
 gone() {
@@ -146,11 +146,11 @@ test_a_check_that_this_host_does_without_is_not_judged() {
 
 test_evidence_that_is_missing_ends_the_longest_trial_and_is_named() {
 	mount --bind /dev/null /proc/pressure/io
+	trap 'umount /proc/pressure/io' EXIT
 	on_trial blind '{}' 1 4
 	traffic
 	eventually waits
 	eventually idle blind
-	umount /proc/pressure/io
 	same 'rolled_back NO_EVIDENCE' "$(outcome blind)"
 	[[ $("$act" field "$out" '.changes[verb=apply].detail') = *'psi_io (/proc/pressure/io: not understood'* ]] ||
 		fail "not named: $(cat "$out")"
@@ -167,10 +167,10 @@ waits() {
 
 test_with_commit_what_needs_no_time_must_be_known() {
 	mount --bind /dev/null /sys/kernel/oops_count
+	trap 'umount /sys/kernel/oops_count' EXIT
 	stored blind-too 1 cc_reno
 	expect 7 hotfixctl apply blind-too --commit
 	says 'oops \(/sys/kernel/oops_count: '
-	umount /sys/kernel/oops_count
 	same 'rolled_back NO_EVIDENCE' "$(outcome blind-too)"
 	gone blind-too
 }
