@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 setup() {
-	printf '[trial]\nlease = 6s\n' >"$T/conf"
+	printf '[trial]\nlease = 6s\nhealth_off = ns_per_call cpu_percent loop_stall_ms psi_cpu\n' >"$T/conf"
 	use shared
 	trusting --config "$T/conf"
 	stored sid 1 fmod_ret_getsid "$short"
