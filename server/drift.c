@@ -91,18 +91,20 @@ static void look_at(struct hotfix *h, const json_t *survey)
 	struct drift_facts f = {.survey = survey};
 	struct store_hotfix row = {0};
 	char what[DRIFT_BYTES];
-	bool repair;
+	bool known, repair;
 
 	/* What was seen may be half of a change: next time. */
 	if (h->phase != HOTFIX_IDLE || h->changes != h->changes_at_survey || h->unwritten)
 		return;
-	if (store_get_hotfix(h->all->store, h->name, &row) == 0 && !row.disabled &&
-	    !h->retired && !h->restore[0] && h->all->boot == POLICY_BOOT_NORMAL)
-		f.committed_serial = row.committed_serial;
-	if (h->gate)
-		f.gate_serial = gate_version(h->gate, gate_committed(h->gate)).serial;
 	if (!h->gate && !survey)
 		return; /* never came to run; status says why */
+	if (h->gate)
+		f.gate_serial = gate_version(h->gate, gate_committed(h->gate)).serial;
+	known = store_get_hotfix(h->all->store, h->name, &row) == 0;
+	if (!known) /* of a store that was lost: nothing to compare the gate with */
+		f.committed_serial = f.gate_serial;
+	else if (!row.disabled)
+		f.committed_serial = row.committed_serial;
 	if (!drift_find(&f, what)) {
 		if (h->drift[0])
 			h->problem[0] = 0;
@@ -113,7 +115,8 @@ static void look_at(struct hotfix *h, const json_t *survey)
 	if (strcmp(h->drift, what) == 0)
 		return;
 	snprintf(h->drift, sizeof(h->drift), "%s", what);
-	repair = strcmp(h->all->config->drift_policy, "repair") == 0 && f.committed_serial;
+	repair = strcmp(h->all->config->drift_policy, "repair") == 0 && known &&
+		 f.committed_serial && h->all->boot == POLICY_BOOT_NORMAL;
 	report(h, what, repair);
 	if (!repair)
 		return;

@@ -99,6 +99,23 @@ test_with_policy_report_it_is_only_said() {
 	eventually sid EACCES
 }
 
+test_with_the_kill_switch_what_runs_is_no_drift() {
+	use switched
+	trusting --config "$T/repair"
+	expect 0 hotfixctl import "$bundles"/foreign/fgn-lsm-setnice@1.hotfix "$bundles"/foreign/$name@1.hotfix
+	expect 0 hotfixctl apply fgn-lsm-setnice --commit
+	expect 0 hotfixctl apply $name --commit
+	stop TERM
+	touch "$state/no-apply"
+	hotfixd --config "$T/repair" || fail "hotfixd did not start: $(cat "$err")"
+	# A survey that finds this has seen the other as well.
+	rm "$bpffs/$name"/slots/*/link
+	eventually told 'not attached'
+	hotfixctl events fgn-lsm-setnice -j >"$out"
+	says_not drift
+	hotfix_is fgn-lsm-setnice live 1 1
+}
+
 # What is done and not written must not be taken for something that others did.
 test_a_rollback_on_a_full_disk_stays_and_is_written_when_there_is_room() {
 	use full
