@@ -101,6 +101,7 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	int r;
 
 	h->changes++;
+	h->restore[0] = 0; /* whatever was to come by itself: this comes instead */
 	snprintf(c->verb, sizeof(c->verb), "%s", verb);
 	c->serial = serial;
 	c->from_serial = row.from_serial;
@@ -316,7 +317,7 @@ static void note_unwritten(struct hotfix *h, const char *done, int r,
 		 "%s %s, but a restart would undo it: it could not be written: %.400s", h->name,
 		 done, fail.message);
 	fail_hint(&c->fail,
-		  "see to the state directory; it is tried again until it is written");
+		  "see to the state directory; it is tried again with each [drift] check");
 	if (!row_or_null)
 		return;
 	h->unwritten = true;
@@ -358,6 +359,7 @@ static int commit_change(struct hotfix *h, const char *code)
 		return r;
 	gate_commit(h->gate, c->index);
 	h->adopted = false;
+	h->retired = false;
 	h->problem[0] = 0;
 	announce(h, "done", code, "");
 	end_change(h);
@@ -841,6 +843,12 @@ void change_forget_version(struct hotfix *h)
 	}
 	enter(h, HOTFIX_UNSTAGE); /* not loaded: only the rows go */
 	on_worker_done(&(struct worker_result){.ok = true, .log = ""}, h);
+}
+
+void change_try_anew(struct hotfix *h)
+{
+	h->change.started_mono_ms = clock_mono_ns() / 1000000;
+	add_evidence(h); /* for a daemon that goes on with the trial */
 }
 
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid)

@@ -57,6 +57,7 @@ void change_forget_version(
  * An operator's word that ends a trial: a change of its own, done at once. -ETIME: too late to
  * commit, the lease has ended.
  */
+void change_try_anew(struct hotfix *h); /* the length of the trial begins again */
 int change_commit_by_hand(struct hotfix *h, uint32_t actor_uid);
 void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reason);
 void change_off_by_hand(struct hotfix *h); /* before a disable */

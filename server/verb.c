@@ -452,7 +452,7 @@ int verb_enforce(struct hotfixes *all, const char *name, bool enforce, uint32_t 
 		return fail_hint(reterr_fail, "rollback or disable is the way to stop it");
 	}
 	if (h->phase == HOTFIX_TRIAL) {
-		h->change.started_mono_ms = clock_mono_ns() / 1000000;
+		change_try_anew(h);
 	} else if (store_get_hotfix(all->store, name, &row) == 0) {
 		row.observe = !enforce;
 		r = store_put_hotfix(all->store, &row);
