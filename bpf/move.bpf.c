@@ -30,13 +30,6 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 } __attribute__((preserve_access_index));
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct owner);
-} sockets SEC(".maps");
-
 volatile struct move_job job SEC(".data.job");
 
 const volatile char reno[MOVE_NAME_BYTES] = "reno";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * bpf/owner.h -- what the socket storage says of a socket; bpf/tcp_cc.bpf.c writes it,
- * bpf/move.bpf.c looks for it.
+ * bpf/owner.h -- the socket storage and what it says of a socket; bpf/tcp_cc.bpf.c writes it,
+ * bpf/move.bpf.c looks for it. After <linux/bpf.h> and <bpf/bpf_helpers.h>.
  */
 #pragma once
 
@@ -17,3 +17,10 @@ struct owner {
 	unsigned int index;
 	unsigned int reserved;
 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct owner);
+} sockets SEC(".maps");

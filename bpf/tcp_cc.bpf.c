@@ -21,13 +21,6 @@ static __u32 (*const reno_undo_cwnd)(void *sk) = (void *)0x68660003;
 /* "state": "own": a socket stays with the version that initialised it. */
 const volatile __u32 own_state SEC(".rodata.own") = 0;
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct owner);
-} sockets SEC(".maps");
-
 /* Index 0, switched off, holds for every socket: Reno needs no state of a version. */
 static __always_inline __u32 index_of(void *sk)
 {
