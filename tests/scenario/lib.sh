@@ -151,7 +151,8 @@ stop() {
 
 	pid=$(daemon_pid)
 	kill "-${1:-TERM}" "$pid"
-	"$act" wait "$((LIMIT * 1000))" "$pid" || fail "hotfixd (pid $pid) did not end after SIG${1:-TERM}"
+	"$act" wait "$((LIMIT * 1000))" "$pid" ||
+		fail "hotfixd (pid $pid) did not end after SIG${1:-TERM}: $(cat /proc/"$pid"/task/*/stack)"
 	rm -f "$T/$instance/pid"
 }
 
