@@ -264,61 +264,96 @@ const char *dsse_keyid(const struct dsse *d, size_t i)
 	return i < d->n_signatures ? d->signatures[i].keyid : "";
 }
 
-static bool same_key_before(struct key *const *keys, size_t i)
-{
-	for (size_t j = 0; j < i; j++)
-		if (memcmp(key_public(keys[j])->raw, key_public(keys[i])->raw,
-			   KEY_PUBLIC_BYTES) == 0)
-			return true;
-	return false;
-}
+/* ---- writing ---------------------------------------------------------------- */
 
-static int add_signature(json_t *signatures, const struct key *k, const uint8_t *msg,
-			 size_t len)
+int dsse_new(const char *what, const char *type, const void *payload, size_t len,
+	     struct dsse **ret_dsse, struct fail *reterr_fail)
 {
-	AUTO_FREE char *sig64 = NULL;
-	uint8_t sig[crypto_sign_BYTES];
-	char id[KEY_ID_BYTES];
-	int r = key_sign(k, msg, len, sig);
-
-	if (r < 0)
-		return r;
-	sig64 = bytes_to_base64(sig, sizeof(sig));
-	if (!sig64)
-		return -ENOMEM;
-	return json_array_append_new(signatures,
-				     json_pack("{s:s, s:s}", "keyid", key_id(key_public(k), id),
-					       "sig", sig64)) < 0
-		       ? -ENOMEM
-		       : 0;
-}
-
-int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
-	      size_t n_keys, char **ret_text, struct fail *reterr_fail)
-{
-	AUTO_JSON json_t *signatures = json_array();
-	AUTO_JSON json_t *doc = NULL;
-	AUTO_FREE char *payload64 = NULL, *text = NULL;
-	AUTO_FREE uint8_t *msg = NULL;
-	size_t msg_len;
+	AUTO(dsse_freep) struct dsse *d = calloc(1, sizeof(*d));
 
 	if (bytes_init() < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "libsodium cannot start");
-	if (n_keys > DSSE_SIGNATURES_MAX)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"%zu keys are more than the %d allowed", n_keys,
-				DSSE_SIGNATURES_MAX);
-	if (n_keys == 0 && strcmp(type, DSSE_TYPE_ROOT) != 0)
-		return fail_set(reterr_fail, FAIL_USAGE, "no key to sign with");
-	if (encode(type, payload, len, &msg, &msg_len) < 0)
+	if (d)
+		d->payload = malloc(len + 1);
+	if (!d || !d->payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	for (size_t i = 0; i < n_keys; i++)
-		if (!same_key_before(keys, i) &&
-		    add_signature(signatures, keys[i], msg, msg_len) < 0)
-			return fail_set(reterr_fail, FAIL_INTERNAL, "cannot sign");
-	payload64 = bytes_to_base64(payload, len);
+	snprintf(d->what, sizeof(d->what), "%s", what);
+	snprintf(d->type, sizeof(d->type), "%s", type);
+	memcpy(d->payload, payload, len);
+	d->len = len;
+	*ret_dsse = take_ptr(d);
+	return 0;
+}
+
+int dsse_to_sign(const struct dsse *d, uint8_t **ret_bytes, size_t *ret_len)
+{
+	return encode(d->type, d->payload, d->len, ret_bytes, ret_len);
+}
+
+int dsse_attach(struct dsse *d, const struct key_public *by, const uint8_t sig[64],
+		struct fail *reterr_fail)
+{
+	struct signature *s = &d->signatures[d->n_signatures];
+	AUTO_FREE uint8_t *msg = NULL;
+	size_t len;
+
+	if (bytes_init() < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "libsodium cannot start");
+	if (dsse_to_sign(d, &msg, &len) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	if (crypto_sign_verify_detached(sig, msg, len, by->raw) != 0) {
+		fail_set(reterr_fail, FAIL_BAD_SIGNATURE,
+			 "%s: the signature is not one by this key over these contents",
+			 d->what);
+		return fail_hint(reterr_fail,
+				 "Ed25519 signs the very bytes that `hotfixctl sign --export` "
+				 "writes, not a hash of them.");
+	}
+	for (size_t i = 0; i < d->n_signatures; i++)
+		if (signer(&d->signatures[i], msg, len, by, 1))
+			return 0;
+	if (d->n_signatures == DSSE_SIGNATURES_MAX)
+		return fail_set(reterr_fail, FAIL_USAGE, "%s: has %d signatures, no more fit",
+				d->what, DSSE_SIGNATURES_MAX);
+	key_id(by, s->keyid);
+	memcpy(s->sig, sig, sizeof(s->sig));
+	d->n_signatures++;
+	return 0;
+}
+
+int dsse_add(struct dsse *d, const struct key *k, struct fail *reterr_fail)
+{
+	AUTO_FREE uint8_t *msg = NULL;
+	uint8_t sig[crypto_sign_BYTES];
+	size_t len;
+
+	if (dsse_to_sign(d, &msg, &len) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	if (key_sign(k, msg, len, sig) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "cannot sign");
+	return dsse_attach(d, key_public(k), sig, reterr_fail);
+}
+
+static json_t *signature_json(const struct signature *s)
+{
+	AUTO_FREE char *sig64 = bytes_to_base64(s->sig, sizeof(s->sig));
+
+	return sig64 ? json_pack("{s:s*, s:s}", "keyid", s->keyid[0] ? s->keyid : NULL, "sig",
+				 sig64)
+		     : NULL;
+}
+
+int dsse_format(const struct dsse *d, char **ret_text, struct fail *reterr_fail)
+{
+	AUTO_FREE char *payload64 = bytes_to_base64(d->payload, d->len), *text = NULL;
+	AUTO_JSON json_t *signatures = json_array();
+	AUTO_JSON json_t *doc = NULL;
+
+	for (size_t i = 0; i < d->n_signatures; i++)
+		if (json_array_append_new(signatures, signature_json(&d->signatures[i])) < 0)
+			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	if (payload64)
-		doc = json_pack("{s:s, s:s, s:O}", "payload", payload64, "payloadType", type,
+		doc = json_pack("{s:s, s:s, s:O}", "payload", payload64, "payloadType", d->type,
 				"signatures", signatures);
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	if (!text)
@@ -329,4 +364,18 @@ int dsse_sign(const char *type, const void *payload, size_t len, struct key *con
 				DSSE_BYTES_MAX);
 	*ret_text = take_ptr(text);
 	return 0;
+}
+
+int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
+	      size_t n_keys, char **ret_text, struct fail *reterr_fail)
+{
+	AUTO(dsse_freep) struct dsse *d = NULL;
+	int r;
+
+	if (n_keys == 0 && strcmp(type, DSSE_TYPE_ROOT) != 0)
+		return fail_set(reterr_fail, FAIL_USAGE, "no key to sign with");
+	r = dsse_new("document", type, payload, len, &d, reterr_fail);
+	for (size_t i = 0; r == 0 && i < n_keys; i++)
+		r = dsse_add(d, keys[i], reterr_fail);
+	return r < 0 ? r : dsse_format(d, ret_text, reterr_fail);
 }

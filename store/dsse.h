@@ -39,7 +39,20 @@ const uint8_t *dsse_unverified_payload(const struct dsse *d, const char *type, s
 size_t dsse_n_signatures(const struct dsse *d);
 const char *dsse_keyid(const struct dsse *d, size_t i);
 
-/* A new envelope as text; n_keys may be 0 only for the first root. */
+/*
+ * Writing. Signatures come one after the other, by whoever has a key: dsse_to_sign() gives
+ * the exact bytes that Ed25519 signs, dsse_attach() takes what was made of them elsewhere.
+ * A key signs once: again is fine and changes nothing.
+ */
+int dsse_new(const char *what, const char *type, const void *payload, size_t len,
+	     struct dsse **ret_dsse, struct fail *reterr_fail);
+int dsse_to_sign(const struct dsse *d, uint8_t **ret_bytes, size_t *ret_len);
+int dsse_attach(struct dsse *d, const struct key_public *by, const uint8_t sig[64],
+		struct fail *reterr_fail);
+int dsse_add(struct dsse *d, const struct key *k, struct fail *reterr_fail);
+int dsse_format(const struct dsse *d, char **ret_text, struct fail *reterr_fail);
+
+/* All of it: a new envelope as text; n_keys may be 0 only for a root. */
 int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
 	      size_t n_keys, char **ret_text, struct fail *reterr_fail);
 

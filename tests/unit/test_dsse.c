@@ -123,6 +123,33 @@ static void only_a_root_can_be_written_without_a_signature(void **state)
 	assert_ok(dsse_sign(DSSE_TYPE_ROOT, "{}", 2, NULL, 0, &text, NULL));
 }
 
+/* On a machine that only sees the bytes: a token, a computer without a network. */
+static void a_signature_made_elsewhere_is_attached(void **state)
+{
+	const struct key_public *by = key_public(signed_keys[1]);
+	AUTO_FREE char *text = NULL;
+	AUTO(dsse_freep) struct dsse *d = NULL;
+	AUTO_FREE uint8_t *bytes = NULL;
+	uint8_t sig[64];
+	struct fail f = {0};
+	size_t len;
+
+	(void)state;
+	assert_ok(dsse_new("test", DSSE_TYPE_MANIFEST, PAYLOAD, strlen(PAYLOAD), &d, NULL));
+	assert_ok(dsse_to_sign(d, &bytes, &len));
+	assert_memory_equal(bytes, "DSSEv1 37 " DSSE_TYPE_MANIFEST " ", 48);
+	assert_memory_equal(bytes + len - strlen(PAYLOAD), PAYLOAD, strlen(PAYLOAD));
+	assert_ok(key_sign(signed_keys[1], bytes, len, sig));
+	assert_int_equal(dsse_attach(d, key_public(signed_keys[0]), sig, &f), -EKEYREJECTED);
+	assert_int_equal(dsse_n_signatures(d), 0);
+	assert_ok(dsse_attach(d, by, sig, &f));
+	assert_ok(dsse_attach(d, by, sig, &f));
+	assert_ok(dsse_add(d, signed_keys[1], &f));
+	assert_int_equal(dsse_n_signatures(d), 1);
+	assert_ok(dsse_format(d, &text, NULL));
+	assert_ok(verify(text, 2, 1, &f));
+}
+
 /* Attack 3. */
 static void one_of_three_keys_is_below_a_threshold_of_two(void **state)
 {
@@ -435,6 +462,7 @@ int main(void)
 		cmocka_unit_test(an_unsigned_document_is_refused),
 		cmocka_unit_test(a_threshold_of_zero_accepts_nothing),
 		cmocka_unit_test(only_a_root_can_be_written_without_a_signature),
+		cmocka_unit_test(a_signature_made_elsewhere_is_attached),
 		cmocka_unit_test(one_of_three_keys_is_below_a_threshold_of_two),
 		cmocka_unit_test(the_same_signature_twice_counts_once),
 		cmocka_unit_test(one_key_under_two_key_ids_counts_once),
