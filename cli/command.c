@@ -17,6 +17,10 @@
 	{ "--passphrase-fd", 0, OPT_VALUE, "N", "read passphrases from descriptor N, one a line" }
 #define OPT_SIGN \
 	{ "--key", 0, OPT_LIST, "SEC", "secret keys to sign with" }, OPT_PASSPHRASE
+#define OPT_TERMS \
+	{ "--expires", 0, OPT_VALUE, "TS", "no first attach after 2027-05-04T10:11:12Z, or never" }, \
+	{ "--floor", 0, OPT_LIST, "NAME@SERIAL", "nothing older is applied" }, \
+	{ "--scope", 0, OPT_LIST, "PUB:NAME:HOOK", "all that a release key may sign; NAME with *" }
 #define OPT_REASON \
 	{ "--reason", 0, OPT_VALUE, "TEXT", "why, for the history" }
 
@@ -32,9 +36,31 @@ static const struct opt trust_init_opts[] = {
 	{ "--threshold", 0, OPT_VALUE, "N", "how many of them must sign each (1)" },
 	{ "--root-key", 0, OPT_LIST, "PUB", "keys that sign the next root (those of --key)" },
 	{ "--root-threshold", 0, OPT_VALUE, "N", "how many of those must (as --threshold, or 1)" },
+	OPT_TERMS,
 	{ "--sign", 0, OPT_LIST, "SEC", "sign the root itself with these" },
 	OPT_PASSPHRASE,
 	{ "--out", 0, OPT_VALUE, "ROOT", "the file to write" },
+	OPT_END,
+};
+
+static const struct opt trust_rotate_opts[] = {
+	{ "--key", 0, OPT_LIST, "PUB", "the keys that may sign hot-fixes from now on" },
+	{ "--threshold", 0, OPT_VALUE, "N", "how many of them must sign each" },
+	{ "--root-key", 0, OPT_LIST, "PUB", "the keys that sign the next root" },
+	{ "--root-threshold", 0, OPT_VALUE, "N", "how many of those must" },
+	OPT_TERMS,
+	{ "--sign", 0, OPT_LIST, "SEC", "sign the new root with these" },
+	OPT_PASSPHRASE,
+	{ "--out", 0, OPT_VALUE, "NEXT", "the file to write" },
+	OPT_END,
+};
+
+static const struct opt sign_opts[] = {
+	OPT_SIGN,
+	{ "--export", 0, OPT_VALUE, "BYTES", "write the exact bytes to sign, for a key elsewhere" },
+	{ "--attach", 0, OPT_VALUE, "SIG", "add the signature that was made of them" },
+	{ "--pub", 0, OPT_VALUE, "PUB", "by whose key it is" },
+	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
 	OPT_END,
 };
 
@@ -133,6 +159,15 @@ const struct command command_table[] = {
 	{"inspect", inspect_run, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES, NULL,
 	 "show what a bundle or a root says, unverified", NULL,
 	 "hotfixctl inspect fix.hotfix\n"},
+	{"sign", sign_run, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES, sign_opts,
+	 "add signatures to a bundle or a root",
+	 "Each holder of a key adds one and hands the result on. A key that is elsewhere (a\n"
+	 "token, a machine without network) signs what --export writes: Ed25519 over these\n"
+	 "very bytes. --attach takes the 64 bytes it made, or their base64.",
+	 "hotfixctl sign fix.hotfix --key second.sec --out fix-signed.hotfix\n"
+	 "hotfixctl sign root2.json --export root2.bytes\n"
+	 "openssl pkeyutl -sign -rawin -inkey offline.pem -in root2.bytes -out root2.sig\n"
+	 "hotfixctl sign root2.json --attach root2.sig --pub offline.pub --out root2-signed.json\n"},
 
 	{"trust init", sign_trust_init, COMMAND_TRUST, "", 0, 0, COMPLETE_NOTHING,
 	 trust_init_opts, "make the root: which keys may sign hot-fixes",
@@ -140,12 +175,20 @@ const struct command command_table[] = {
 	 "imports it. Without --root-key the release keys also sign the next root.",
 	 "hotfixctl trust init --key release.pub --out root.json\n"
 	 "hotfixctl trust init --key a.pub b.pub c.pub --threshold 2 --out root.json\n"},
+	{"trust rotate", sign_trust_rotate, COMMAND_TRUST, "ROOT", 1, 1, COMPLETE_FILES,
+	 trust_rotate_opts, "make the root that follows a root",
+	 "What no option names stays as it is. Hosts take the new root when the thresholds of\n"
+	 "root keys of both have signed it; hotfixctl sign adds what --sign does not.",
+	 "hotfixctl trust rotate root.json --key new.pub --sign release.sec --out root2.json\n"
+	 "hotfixctl trust rotate root.json --floor my-cubic@3 --expires 2028-01-01T00:00:00Z \\\n"
+	 "    --sign release.sec --out root2.json\n"},
 	{"trust import", change_run_trust_import, COMMAND_TRUST, "ROOT", 1, 1, COMPLETE_FILES,
 	 NULL, "make this host trust a root",
-	 "The first root is taken as it is; a later one must be signed by the one in force.",
+	 "The first root is taken as it is; a later one must have the next version, and be signed\n"
+	 "by the thresholds of root keys of both.",
 	 "hotfixctl trust import root.json\n"},
 	{"trust show", show_run_trust, COMMAND_TRUST, "", 0, 0, COMPLETE_NOTHING, NULL,
-	 "the root that this host trusts", NULL, "hotfixctl trust show\n"},
+	 "the root that this host trusts, and those before it", NULL, "hotfixctl trust show\n"},
 
 	{"import", change_run_import, COMMAND_CHANGE, "FILE...", 1, MANY, COMPLETE_FILES, NULL,
 	 "verify bundles and store them on this host",
@@ -453,8 +496,9 @@ static void print_opt_words(const struct opt *opts, FILE *out)
 /* Options whose value is a file. */
 static bool takes_file(const struct opt *o)
 {
-	static const char *const values[] = {"FILE",   "FILE.o", "ROOT", "PUB",	     "SEC",
-					     "PREFIX", "DIR",	 "PATH", "BASE.json"};
+	static const char *const values[] = {"FILE",	  "FILE.o", "ROOT",  "PUB",
+					     "SEC",	  "PREFIX", "DIR",   "PATH",
+					     "BASE.json", "NEXT",   "BYTES", "SIG"};
 
 	for (size_t i = 0; o->value && i < ARRAY_SIZE(values); i++)
 		if (strcmp(o->value, values[i]) == 0)

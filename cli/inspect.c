@@ -264,24 +264,41 @@ static void print_bundle(const struct cli *c, const struct bundle *b, const stru
 		       text_safe(audit_fail->message));
 }
 
+static void print_key(const json_t *key, const json_t *scopes)
+{
+	const json_t *scope;
+	size_t i;
+
+	printf("%-12s %.16s  %s\n", "", text_of(key, "keyid"), text_of(key, "public"));
+	json_array_foreach(scopes, i, scope)
+		if (strcmp(text_of(scope, "key"), text_of(key, "public")) == 0)
+			printf("%-12s %-16s  only %s, hooks %s\n", "", "",
+			       text_of(scope, "name"), text_of(scope, "hook"));
+}
+
 void inspect_print_root(const json_t *root)
 {
 	static const char *const roles[] = {"root", "release"};
 	const json_t *key, *role;
+	const char *name;
+	json_t *floor;
 	size_t k;
 
 	print_field("root", text_of(root, "version"));
 	print_field("created", text_of(root, "created"));
 	print_field("expires", text_of(root, "expires"));
 	print_field("sha256", text_of(root, "sha256"));
+	print_field("fleet", text_of(root, "fleet"));
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
 		role = json_object_get(json_object_get(root, "roles"), roles[i]);
 		printf("%-12s %s of %zu keys\n", roles[i], text_of(role, "threshold"),
 		       json_array_size(json_object_get(role, "keys")));
 		json_array_foreach(json_object_get(role, "keys"), k, key)
-			printf("%-12s %.16s  %s\n", "", text_of(key, "keyid"),
-			       text_of(key, "public"));
+			print_key(key, json_object_get(role, "scopes"));
 	}
+	json_object_foreach(json_object_get(root, "floors"), name, floor)
+		printf("%-12s %s@%" JSON_INTEGER_FORMAT " and newer\n", "floor",
+		       text_safe(name), json_integer_value(floor));
 }
 
 int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -289,6 +306,7 @@ int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	AUTO_FREE struct audit *audit = calloc(1, sizeof(*audit));
 	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO(bundle_freep) struct bundle *b = NULL;
+	AUTO(dsse_freep) struct dsse *root = NULL;
 	AUTO_JSON json_t *doc = NULL, *object = NULL;
 	struct fail audit_fail = {0};
 	AUTO_FREE uint8_t *buf = NULL;
@@ -302,13 +320,16 @@ int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	if (r < 0)
 		return r;
 	if (len > 0 && buf[0] == '{') { /* a root, then */
-		r = trust_open(buf, len, &trust, reterr_fail);
-		doc = r == 0 ? trust_to_json(trust) : NULL;
+		r = dsse_parse("root", buf, len, &root, reterr_fail);
+		if (r == 0)
+			r = trust_open_unverified(root, &trust, reterr_fail);
 		if (r < 0)
 			return r;
+		doc = trust_to_json(trust);
 		if (c->json)
 			return cli_print_json(doc, reterr_fail);
 		inspect_print_root(doc);
+		print_signatures(root);
 		return 0;
 	}
 	r = bundle_open_unverified(buf, len, &b, reterr_fail);

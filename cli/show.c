@@ -149,6 +149,8 @@ static void print_daemon(const json_t *doc)
 			       : "kill switch %s: nothing is applied in this boot (kernel command "
 				 "line hotfix=, or the file no-apply)\n",
 		       kill_switch);
+	if (text_of(doc, "trust_warning")[0])
+		printf("warning: %s\n", text_of(doc, "trust_warning"));
 }
 
 int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -609,6 +611,8 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 int show_run_trust(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *doc = NULL;
+	const json_t *link;
+	size_t i;
 	int r;
 
 	(void)a;
@@ -617,7 +621,14 @@ int show_run_trust(struct cli *c, const struct args *a, struct fail *reterr_fail
 		return r;
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
+	if (text_of(doc, "warning")[0])
+		printf("warning: %s\n", text_of(doc, "warning"));
 	inspect_print_root(json_object_get(doc, "root"));
+	json_array_foreach(json_object_get(doc, "chain"), i, link)
+		printf("%-12s %s  %.16s  imported %s by %s\n", i ? "" : "chain",
+		       text_of(link, "version"), text_of(link, "sha256"),
+		       text_time(json_string_value(json_object_get(link, "imported"))),
+		       text_user(json_object_get(link, "imported_uid")));
 	return 0;
 }
 

@@ -3,14 +3,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/inspect.h"
 #include "cli/text.h"
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "store/bundle.h"
+#include "store/bytes.h"
 #include "store/key.h"
 
 static void pass_closep(struct pass *p)
@@ -134,7 +138,7 @@ int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	return 0;
 }
 
-/* --- trust init ----------------------------------------------------------------------- */
+/* --- what a root says ------------------------------------------------------------------- */
 
 static int load_role(const struct args *a, const char *keys, const char *threshold,
 		     struct trust_role *ret_role, struct fail *f)
@@ -169,45 +173,393 @@ static int load_role(const struct args *a, const char *keys, const char *thresho
 	return 0;
 }
 
-int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fail)
+/* --key and --root-key replace a role, a threshold alone changes it. */
+static int load_roles(const struct args *a, struct trust *t, struct fail *f)
 {
-	AUTO(sign_keys_clear) struct sign_keys signers = {.n = 0};
-	AUTO(trust_freep) struct trust *trust = NULL;
-	struct trust_role root = {0}, release = {0};
-	const char *out = args_value(a, "--out");
-	AUTO_FREE char *text = NULL;
+	static const struct {
+		const char *keys, *threshold;
+		size_t role;
+	} options[] = {
+		{"--key", "--threshold", offsetof(struct trust, release)},
+		{"--root-key", "--root-threshold", offsetof(struct trust, root)},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		struct trust_role *role = (void *)((char *)t + options[i].role);
+		const char *threshold = args_value(a, options[i].threshold);
+		uint64_t n;
+		int r = 0;
+
+		if (args_given(a, options[i].keys)) {
+			*role = (struct trust_role){0};
+			r = load_role(a, options[i].keys, options[i].threshold, role, f);
+		} else if (threshold) {
+			r = cli_parse_u64(options[i].threshold, threshold, 1, role->n_keys, &n,
+					  f);
+			role->threshold = (unsigned int)n;
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int load_expiry(const struct args *a, struct trust *t, struct fail *f)
+{
+	const char *value = args_value(a, "--expires");
 	int r;
 
-	if (!out || !args_given(a, "--key"))
+	if (!value)
+		return 0;
+	if (strcmp(value, "never") == 0) {
+		t->expires_ms = 0;
+		return 0;
+	}
+	if (clock_parse_timestamp(value, &t->expires_ms) == 0)
+		return 0;
+	r = fail_set(f, FAIL_USAGE, "--expires: \"%s\" is no time", value);
+	fail_hint(f, "write it as 2027-05-04T10:11:12Z, or never");
+	return r;
+}
+
+/* NAME@SERIAL; those of other names stay. */
+static int load_floors(const struct args *a, struct trust *t, struct fail *f)
+{
+	const char *values[ARGS_MAX];
+	size_t n = args_list(a, "--floor", values);
+
+	for (size_t i = 0; i < n; i++) {
+		char name[HOOK_NAME_MAX + 1];
+		uint64_t serial;
+		int r = cli_parse_version(values[i], name, &serial, f);
+
+		if (r < 0)
+			return r;
+		if (!serial)
+			return fail_set(f, FAIL_USAGE, "--floor takes NAME@SERIAL, not %s",
+					values[i]);
+		if (!t->floors)
+			t->floors = json_object();
+		if (json_object_set_new(t->floors, name, json_integer((json_int_t)serial)) < 0)
+			return fail_set(f, FAIL_INTERNAL, "out of memory");
+	}
+	return 0;
+}
+
+/* PUB:NAME:HOOK */
+static int load_scope(const char *value, struct trust_scope *ret_scope, struct fail *f)
+{
+	AUTO_FREE char *copy = strdup(value);
+	char *hook = copy ? strrchr(copy, ':') : NULL, *name = NULL;
+
+	if (hook) {
+		*hook++ = 0;
+		name = strrchr(copy, ':');
+	}
+	if (name)
+		*name++ = 0;
+	if (!name || trust_scope_parse(name, hook, ret_scope) < 0) {
+		int r = fail_set(f, FAIL_USAGE, "--scope takes PUB:NAME:HOOK, not %s", value);
+
+		fail_hint(f, "as in release.pub:tcp-*:struct_ops; HOOK may be * for all types");
+		return r;
+	}
+	return key_public_load(copy, &ret_scope->key, f);
+}
+
+/* Given ones replace all; those of keys that are no release keys any more are dropped. */
+static int load_scopes(const struct args *a, struct trust *t, struct fail *f)
+{
+	const char *values[ARGS_MAX];
+	size_t n = args_list(a, "--scope", values), kept = 0;
+
+	if (n > TRUST_SCOPES_MAX)
+		return fail_set(f, FAIL_USAGE, "--scope: more than %d", TRUST_SCOPES_MAX);
+	if (n > 0)
+		t->n_scopes = n;
+	for (size_t i = 0; i < n; i++) {
+		int r = load_scope(values[i], &t->scopes[i], f);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; n == 0 && i < t->n_scopes; i++)
+		for (size_t k = 0; k < t->release.n_keys; k++)
+			if (memcmp(&t->release.keys[k], &t->scopes[i].key,
+				   sizeof(t->scopes[i].key)) == 0) {
+				t->scopes[kept++] = t->scopes[i];
+				break;
+			}
+	if (n == 0)
+		t->n_scopes = kept;
+	return 0;
+}
+
+static int load_terms(const struct args *a, struct trust *t, struct fail *f)
+{
+	int r = load_roles(a, t, f);
+
+	if (r == 0)
+		r = load_expiry(a, t, f);
+	if (r == 0)
+		r = load_floors(a, t, f);
+	return r < 0 ? r : load_scopes(a, t, f);
+}
+
+/*
+ * Signs and writes the root that t describes; current is the one it is to follow, or NULL.
+ * Signatures that are missing yet are no failure: they may come from elsewhere.
+ */
+static int write_root(struct cli *c, const struct args *a, const struct trust *t,
+		      const struct trust *current, struct fail *f)
+{
+	AUTO(sign_keys_clear) struct sign_keys signers = {.n = 0};
+	AUTO(trust_freep) struct trust *made = NULL;
+	const char *out = args_value(a, "--out");
+	AUTO_FREE char *text = NULL;
+	struct fail missing = {0};
+	int r;
+
+	r = sign_load_keys(a, "--sign", &signers, f);
+	if (r == 0)
+		r = trust_sign(t, signers.key, signers.n, &text, f);
+	if (r == 0) /* what a host would say to it */
+		r = current ? trust_open_next(text, strlen(text), current, &made, &missing)
+			    : trust_open(text, strlen(text), &made, &missing);
+	if (r < 0 && missing.code == FAIL_BAD_SIGNATURE)
+		r = 0;
+	else if (r < 0 && missing.code)
+		*f = missing;
+	if (r == 0)
+		r = sign_write_output(out, NULL, text, strlen(text), f);
+	if (r < 0)
+		return r;
+	if (c->json) {
+		AUTO_JSON json_t *doc = json_pack(
+			"{s:s, s:I, s:o, s:o}", "file", out, "version", (json_int_t)t->version,
+			"root", made ? trust_to_json(made) : json_null(), "missing",
+			made ? json_null() : json_string(missing.message));
+
+		return cli_print_json(doc, f);
+	}
+	printf("%s: hot-fixes need %u of %zu release keys, the next root %u of %zu root keys\n",
+	       text_safe(out), t->release.threshold, t->release.n_keys, t->root.threshold,
+	       t->root.n_keys);
+	if (made)
+		printf("on each host: hotfixctl trust import %s\n", text_safe(out));
+	else
+		printf("no host takes it yet: %s\n"
+		       "more signatures: hotfixctl sign %s --key SEC --out FILE\n",
+		       text_safe(missing.message), text_safe(out));
+	return 0;
+}
+
+/* --- trust init, trust rotate ------------------------------------------------------------- */
+
+int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	if (!args_given(a, "--out") || !args_given(a, "--key"))
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"trust init needs --key PUB... (who may sign) and --out ROOT");
-	r = load_role(a, "--key", "--threshold", &release, reterr_fail);
-	if (r == 0 && args_given(a, "--root-key"))
-		r = load_role(a, "--root-key", "--root-threshold", &root, reterr_fail);
-	else if (r == 0 && args_given(a, "--root-threshold"))
-		r = fail_set(reterr_fail, FAIL_USAGE, "--root-threshold needs --root-key");
-	else
-		root = release;
+	if (args_given(a, "--root-threshold") && !args_given(a, "--root-key"))
+		return fail_set(reterr_fail, FAIL_USAGE, "--root-threshold needs --root-key");
+	t->version = 1;
+	t->created_ms = clock_real_ms();
+	r = load_terms(a, t, reterr_fail);
+	if (r < 0)
+		return r;
+	if (!args_given(a, "--root-key"))
+		t->root = t->release;
+	return write_root(c, a, t, NULL, reterr_fail);
+}
+
+int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *current = NULL, *next = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r;
+
+	if (!args_given(a, "--out"))
+		return fail_set(reterr_fail, FAIL_USAGE, "trust rotate needs --out NEXT");
+	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
 	if (r == 0)
-		r = sign_load_keys(a, "--sign", &signers, reterr_fail);
+		r = trust_open(buf, len, &current, reterr_fail);
 	if (r == 0)
-		r = trust_init(&root, &release, 1, clock_real_ms(), signers.key, signers.n,
-			       &text, reterr_fail);
-	if (r == 0) /* what a host would say to it */
-		r = trust_open(text, strlen(text), &trust, reterr_fail);
+		r = trust_open(buf, len, &next, reterr_fail);
+	if (r < 0)
+		return r;
+	next->version++;
+	next->created_ms = clock_real_ms();
+	r = load_terms(a, next, reterr_fail);
+	return r < 0 ? r : write_root(c, a, next, current, reterr_fail);
+}
+
+/* --- sign --------------------------------------------------------------------------------- */
+
+/* What can be signed: a root, or a bundle with its envelope inside. */
+struct document {
+	uint8_t *buf;
+	struct dsse *root;
+	struct bundle *bundle;
+	struct dsse *envelope; /* of either */
+};
+
+static void document_clear(struct document *d)
+{
+	dsse_free(d->root);
+	bundle_free(d->bundle);
+	free(d->buf);
+}
+
+static int document_open(const char *path, struct document *d, struct fail *f)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	size_t len;
+	int r = inspect_read_bundle(path, &d->buf, &len, f);
+
+	if (r < 0)
+		return r;
+	if (len > 0 && d->buf[0] == '{') {
+		r = dsse_parse("root", d->buf, len, &d->root, f);
+		if (r == 0)
+			r = trust_open_unverified(d->root, &trust, f);
+		d->envelope = d->root;
+		return r;
+	}
+	r = bundle_open_unverified(d->buf, len, &d->bundle, f);
 	if (r == 0)
-		r = sign_write_output(out, NULL, text, strlen(text), reterr_fail);
+		d->envelope = d->bundle->envelope;
+	return r;
+}
+
+static int document_write(const struct document *d, const char *out, struct fail *f)
+{
+	AUTO_FREE uint8_t *bundle = NULL;
+	AUTO_FREE char *root = NULL;
+	size_t len = 0;
+	int r = d->root ? dsse_format(d->root, &root, f)
+			: bundle_format(d->bundle, &bundle, &len, f);
+
+	if (r < 0)
+		return r;
+	return root ? sign_write_output(out, NULL, root, strlen(root), f)
+		    : sign_write_output(out, NULL, bundle, len, f);
+}
+
+static int export_bytes(struct cli *c, const struct document *d, const char *out,
+			struct fail *f)
+{
+	AUTO_FREE uint8_t *bytes = NULL;
+	size_t len;
+	int r;
+
+	if (dsse_to_sign(d->envelope, &bytes, &len) < 0)
+		return fail_set(f, FAIL_INTERNAL, "out of memory");
+	r = sign_write_output(out, NULL, bytes, len, f);
 	if (r < 0)
 		return r;
 	if (c->json) {
 		AUTO_JSON json_t *doc =
-			json_pack("{s:s, s:o}", "file", out, "root", trust_to_json(trust));
+			json_pack("{s:s, s:I}", "file", out, "bytes", (json_int_t)len);
 
+		return cli_print_json(doc, f);
+	}
+	printf("%s: %zu bytes for Ed25519 to sign as they are\n"
+	       "then: hotfixctl sign FILE --attach SIG --pub PUB --out SIGNED\n",
+	       text_safe(out), len);
+	return 0;
+}
+
+/* 64 bytes, or their base64 in a line. */
+static int read_signature(const char *path, uint8_t ret_sig[64], struct fail *f)
+{
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r = io_read_file(path, 256, &buf, &len);
+
+	if (r < 0 && r != -EFBIG)
+		return fail_set(f, r == -ENOENT ? FAIL_NOT_FOUND : FAIL_INTERNAL, "%s: %s",
+				path, strerror(-r));
+	if (r == 0 && len == 64) {
+		memcpy(ret_sig, buf, 64);
+		return 0;
+	}
+	if (r == 0) {
+		buf[strcspn((char *)buf, "\r\n")] = 0;
+		if (bytes_from_base64_exact((char *)buf, ret_sig, 64) == 0)
+			return 0;
+	}
+	return fail_set(f, FAIL_BAD_FORMAT, "%s: neither 64 bytes nor their base64", path);
+}
+
+static int attach(const struct args *a, struct dsse *envelope, struct fail *f)
+{
+	struct key_public by;
+	uint8_t sig[64];
+	int r;
+
+	if (!args_given(a, "--attach"))
+		return 0;
+	r = read_signature(args_value(a, "--attach"), sig, f);
+	if (r == 0)
+		r = key_public_load(args_value(a, "--pub"), &by, f);
+	return r < 0 ? r : dsse_attach(envelope, &by, sig, f);
+}
+
+static int check_options(const struct args *a, struct fail *f)
+{
+	bool adds = args_given(a, "--key") || args_given(a, "--attach");
+
+	if (args_given(a, "--attach") != args_given(a, "--pub"))
+		return fail_set(f, FAIL_USAGE, "--attach SIG and --pub PUB belong together");
+	if (args_given(a, "--export") && (adds || args_given(a, "--out")))
+		return fail_set(f, FAIL_USAGE, "--export only writes the bytes to sign");
+	if (!args_given(a, "--export") && (!adds || !args_given(a, "--out")))
+		return fail_set(f, FAIL_USAGE,
+				"sign needs --export BYTES, or --out FILE and --key SEC or "
+				"--attach SIG");
+	return 0;
+}
+
+int sign_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(sign_keys_clear) struct sign_keys keys = {.n = 0};
+	AUTO(document_clear) struct document d = {0};
+	const char *out = args_value(a, "--out");
+	AUTO_JSON json_t *ids = json_array();
+	int r;
+
+	r = check_options(a, reterr_fail);
+	if (r == 0)
+		r = document_open(args_at(a, 0), &d, reterr_fail);
+	if (r == 0 && args_given(a, "--export"))
+		return export_bytes(c, &d, args_value(a, "--export"), reterr_fail);
+	if (r == 0)
+		r = sign_load_keys(a, "--key", &keys, reterr_fail);
+	for (size_t i = 0; r == 0 && i < keys.n; i++)
+		r = dsse_add(d.envelope, keys.key[i], reterr_fail);
+	if (r == 0)
+		r = attach(a, d.envelope, reterr_fail);
+	if (r == 0)
+		r = document_write(&d, out, reterr_fail);
+	if (r < 0)
+		return r;
+	if (c->json) {
+		AUTO_JSON json_t *doc = NULL;
+
+		for (size_t i = 0; i < dsse_n_signatures(d.envelope); i++)
+			json_array_append_new(ids, json_string(dsse_keyid(d.envelope, i)));
+		doc = json_pack("{s:s, s:O}", "file", out, "key_ids", ids);
 		return cli_print_json(doc, reterr_fail);
 	}
-	printf("%s: hot-fixes need %u of %zu release keys, the next root %u of %zu root keys\n"
-	       "on each host: hotfixctl trust import %s\n",
-	       text_safe(out), release.threshold, release.n_keys, root.threshold, root.n_keys,
-	       text_safe(out));
+	printf("%s: now with %zu signatures\n", text_safe(out), dsse_n_signatures(d.envelope));
+	for (size_t i = 0; i < dsse_n_signatures(d.envelope); i++)
+		printf("  %.16s\n", text_safe(dsse_keyid(d.envelope, i)));
 	return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cli/sign.h -- keys and roots: `key new`, `trust init`, and the secret keys with which
- * build and pack sign.
+ * cli/sign.h -- keys, roots and signatures: `key new`, `trust init`, `trust rotate`, `sign`, and
+ * the secret keys with which build and pack sign.
  */
 #pragma once
 
@@ -11,6 +11,8 @@
 
 int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int sign_run(struct cli *c, const struct args *a, struct fail *reterr_fail);
 
 struct sign_keys {
 	struct key *key[TRUST_KEYS_MAX];

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "server/authority.h"
 #include "server/change.h"
 #include "server/drift.h"
 #include "server/report.h"
@@ -247,13 +248,11 @@ int hotfix_open_bundle(struct hotfixes *all, const char *name, uint64_t serial,
 		       struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
-	AUTO_FREE uint8_t *root = NULL, *buf = NULL;
-	size_t root_len, len;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
 	int r;
 
-	r = hotfix_open_root(all, &root, &root_len, reterr_fail);
-	if (r == 0)
-		r = trust_open(root, root_len, &trust, reterr_fail);
+	r = authority_open(all->store, &trust, reterr_fail);
 	if (r < 0)
 		return r;
 	r = store_get_bundle(all->store, name, serial, &buf, &len);

@@ -80,6 +80,16 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 			reterr_fail,
 			"ask its signer for a newer serial; what runs already is not affected");
 	}
+	if (!f->back && f->root_expires_ms && f->now_ms > f->root_expires_ms) {
+		char stamp[CLOCK_TIMESTAMP_BYTES];
+
+		fail_set(reterr_fail, FAIL_EXPIRED,
+			 "the root expired at %s: nothing is attached for the first time",
+			 clock_format_timestamp(f->root_expires_ms, stamp));
+		return fail_hint(reterr_fail,
+				 "import the next root (hotfixctl trust rotate makes it); what "
+				 "runs already is not affected");
+	}
 	for (size_t i = 0; i < m->n_requires; i++)
 		if (!is_live(f, m->requires[i])) {
 			fail_set(reterr_fail, FAIL_POLICY,

@@ -12,6 +12,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/version.h"
+#include "server/authority.h"
 #include "store/bundle.h"
 
 static json_t *stamp(uint64_t real_ms)
@@ -307,6 +308,7 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 	json_t *hotfixes = json_array();
 	AUTO_JSON json_t *names = json_object();
 	struct hotfix *h;
+	char warning[256];
 	const char *name;
 	json_t *none;
 
@@ -317,12 +319,15 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 			add_name(names, h->name);
 	json_object_foreach(names, name, none)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
-	return json_pack("{s:i, s:{s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o}",
-			 "schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid",
-			 getpid(), "boot_id", clock_boot_id(), "started", stamp(d->started_ms),
-			 "state_dir", d->state_dir, "bpffs", d->bpffs, "socket", d->socket,
-			 "adopted", (json_int_t)d->adopted, "kill_switch", boots[all->boot],
-			 "kernel", kernel_json(), "hotfixes", hotfixes);
+	authority_warning(all->store, warning, sizeof(warning));
+	return json_pack(
+		"{s:i, s:{s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:o}",
+		"schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid", getpid(),
+		"boot_id", clock_boot_id(), "started", stamp(d->started_ms), "state_dir",
+		d->state_dir, "bpffs", d->bpffs, "socket", d->socket, "adopted",
+		(json_int_t)d->adopted, "kill_switch", boots[all->boot], "kernel",
+		kernel_json(), "trust_warning", warning[0] ? json_string(warning) : json_null(),
+		"hotfixes", hotfixes);
 }
 
 static int add_version(const struct store_version *v, void *cookie)

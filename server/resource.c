@@ -10,6 +10,7 @@
 #include "bpf/audit.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "server/authority.h"
 #include "server/verb.h"
 #include "store/bundle.h"
 
@@ -189,15 +190,31 @@ int resource_events(struct call *call, struct fail *reterr_fail)
 
 /* ---- handlers: workers that only look ----------------------------------------------- */
 
+/* What a worker cannot know of the host: how long its root lasts. */
+static void add_root_check(struct store *s, const json_t *report)
+{
+	json_t *checks = json_object_get(json_object_get(report, "host"), "checks");
+	char warning[256];
+
+	if (checks && authority_warning(s, warning, sizeof(warning))[0])
+		json_array_append_new(checks,
+				      json_pack("{s:s, s:s, s:s, s:s, s:n, s:s}", "name",
+						"root", "status", "warn", "value", warning,
+						"how", "the root in force", "why", "hint",
+						"hotfixctl trust rotate makes the next one"));
+}
+
 static void on_looked(const struct worker_result *result, void *cookie)
 {
 	struct parked *p = cookie;
+	struct store *s = p->api->c.store;
 	struct evhttp_request *req;
 	json_t *doc;
 
 	p->worker = NULL;
 	req = call_unpark(p);
 	if (result->ok) {
+		add_root_check(s, result->report);
 		call_answer_or_fail(req, json_incref((json_t *)(uintptr_t)result->report));
 		return;
 	}
@@ -263,14 +280,11 @@ int resource_doctor(struct call *call, struct fail *reterr_fail)
 static int open_body(struct call *call, struct bundle **ret_bundle, struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
-	AUTO_FREE uint8_t *root = NULL;
 	const uint8_t *bytes;
-	size_t len, root_len;
+	size_t len;
 	int r;
 
-	r = hotfix_open_root(call->api->c.hotfixes, &root, &root_len, reterr_fail);
-	if (r == 0)
-		r = trust_open(root, root_len, &trust, reterr_fail);
+	r = authority_open(call->api->c.store, &trust, reterr_fail);
 	if (r < 0)
 		return r;
 	bytes = call_bytes(call, &len);
@@ -307,67 +321,27 @@ static int refusal_of(struct call *call, const char *action, const char *subject
 
 int resource_get_trust(struct call *call, struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
-	AUTO_FREE uint8_t *root = NULL;
-	size_t len;
-	int r;
+	json_t *doc;
+	int r = authority_report(call->api->c.store, &doc, reterr_fail);
 
-	r = hotfix_open_root(call->api->c.hotfixes, &root, &len, reterr_fail);
 	if (r == 0)
-		r = trust_open(root, len, &trust, reterr_fail);
-	if (r < 0)
-		return r;
-	call_answer_or_fail(call->req,
-			    json_pack("{s:o, s:o}", "root", trust_to_json(trust), "envelope",
-				      json_stringn((const char *)root, len)));
-	return 0;
+		call_answer_or_fail(call->req, doc);
+	return r;
 }
 
 static int import_root(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
-	AUTO_FREE uint8_t *old = NULL;
-	struct store *s = call->api->c.store;
 	const uint8_t *bytes;
-	size_t len, old_len;
-	char subject[32];
+	size_t len;
 	int r;
 
 	bytes = call_bytes(call, &len);
-	r = trust_open(bytes, len, &trust, reterr_fail);
-	if (r < 0)
-		return r;
-	r = store_get_root(s, &old, &old_len);
-	if (r == 0 && (old_len != len || memcmp(old, bytes, len) != 0)) {
-		fail_set(
-			reterr_fail, FAIL_BAD_SIGNATURE,
-			"this host trusts another root already, and this one is not its signed successor");
-		return fail_hint(
-			reterr_fail,
-			"hotfixctl trust show; a new host starts with an empty state directory");
-	}
-	if (r < 0 && r != -ENOENT)
-		return store_error(s, r, reterr_fail);
-	if (r == -ENOENT) {
-		snprintf(subject, sizeof(subject), "root@%" PRIu64, trust->version);
-		r = store_begin(s);
-		if (r == 0)
-			r = store_put_root(s, trust->version, bytes, len, clock_real_ms(),
-					   call->uid);
-		if (r == 0)
-			r = store_audit(s, clock_real_ms(), call->uid, "trust import", subject,
-					"done", NULL);
-		if (r == 0)
-			r = store_commit(s);
-		if (r < 0) {
-			store_rollback(s);
-			return store_error(s, r, reterr_fail);
-		}
-		log_event(LOG_NOTICE, "root imported version=%" PRIu64 " uid=%u",
-			  trust->version, call->uid);
-	}
-	call_answer_or_fail(call->req, json_pack("{s:o}", "root", trust_to_json(trust)));
-	return 0;
+	r = authority_import(call->api->c.store, bytes, len, call->uid, &trust, reterr_fail);
+	if (r == 0)
+		call_answer_or_fail(call->req,
+				    json_pack("{s:o}", "root", trust_to_json(trust)));
+	return r;
 }
 
 int resource_import_trust(struct call *call, struct fail *reterr_fail)

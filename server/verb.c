@@ -9,6 +9,7 @@
 #include "bpf/doctor.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "server/authority.h"
 #include "server/change.h"
 #include "server/restore.h"
 #include "store/bundle.h"
@@ -60,7 +61,6 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO_FREE const char **live = NULL;
-	AUTO_FREE uint8_t *root = NULL;
 	struct store_version version;
 	struct store_hotfix row = {0};
 	struct policy_facts facts = {
@@ -68,7 +68,7 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	struct hotfix *other;
 	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
-	size_t n = 0, root_len;
+	size_t n = 0;
 	int r;
 
 	TAILQ_FOREACH(other, &h->all->list, link)
@@ -81,11 +81,10 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 			live[facts.n_live++] = other->name;
 	facts.live = live;
 
-	r = hotfix_open_root(h->all, &root, &root_len, reterr_fail);
-	if (r == 0)
-		r = trust_open(root, root_len, &trust, reterr_fail);
+	r = authority_open(h->all->store, &trust, reterr_fail);
 	if (r < 0)
 		return r;
+	facts.root_expires_ms = trust->expires_ms;
 	facts.floor = trust_floor(trust, m->name);
 	r = store_get_hotfix(h->all->store, m->name, &row);
 	if (r == 0 || r == -ENOENT)

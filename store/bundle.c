@@ -153,6 +153,24 @@ static int check_object(const struct manifest *m, const void *object, size_t len
 	return 0;
 }
 
+/* Of those whose signatures held, enough must be allowed to sign what the manifest says. */
+static int check_scopes(const struct bundle *b, const struct trust *trust, struct fail *f)
+{
+	const struct manifest *m = b->manifest;
+	struct trust_role role = trust_release_for(trust, m->name, m->hooks, m->n_hooks);
+	const uint8_t *payload;
+	size_t len;
+
+	if (role.n_keys == trust->release.n_keys ||
+	    dsse_verify(b->envelope, DSSE_TYPE_MANIFEST, role.keys, role.n_keys, role.threshold,
+			&payload, &len, NULL) == 0)
+		return 0;
+	fail_set(f, FAIL_BAD_SIGNATURE,
+		 "bundle: signed by fewer than %u keys that may sign %s with its hooks",
+		 role.threshold, m->name);
+	return fail_hint(f, "`hotfixctl trust show` lists the scopes of the release keys.");
+}
+
 /* trust NULL: signatures are not checked. */
 static int open_bundle(const void *buf, size_t len, const struct trust *trust,
 		       struct bundle **ret_bundle, struct fail *reterr_fail)
@@ -185,6 +203,8 @@ static int open_bundle(const void *buf, size_t len, const struct trust *trust,
 					"bundle: its envelope holds no manifest");
 	}
 	r = manifest_parse(payload, payload_len, &b->manifest, reterr_fail);
+	if (r == 0 && trust)
+		r = check_scopes(b, trust, reterr_fail);
 	if (r < 0)
 		return r;
 	b->object = bytes + HEADER_BYTES + envelope_len;
@@ -224,14 +244,41 @@ struct bundle *bundle_free(struct bundle *b)
 	return NULL;
 }
 
+static int assemble(const char *envelope, const void *object, size_t object_len,
+		    uint8_t **ret_buf, size_t *ret_len, struct fail *reterr_fail)
+{
+	size_t envelope_len = strlen(envelope), len = HEADER_BYTES + envelope_len + object_len;
+	uint8_t *buf = malloc(len);
+
+	if (!buf)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	memcpy(buf, BUNDLE_MAGIC, MAGIC_BYTES);
+	put_u32(buf + 8, (uint32_t)envelope_len);
+	put_u32(buf + 12, (uint32_t)object_len);
+	memcpy(buf + HEADER_BYTES, envelope, envelope_len);
+	memcpy(buf + HEADER_BYTES + envelope_len, object, object_len);
+	*ret_buf = buf;
+	*ret_len = len;
+	return 0;
+}
+
+int bundle_format(const struct bundle *b, uint8_t **ret_buf, size_t *ret_len,
+		  struct fail *reterr_fail)
+{
+	AUTO_FREE char *envelope = NULL;
+	int r = dsse_format(b->envelope, &envelope, reterr_fail);
+
+	return r < 0 ? r
+		     : assemble(envelope, b->object, b->object_len, ret_buf, ret_len,
+				reterr_fail);
+}
+
 int bundle_build(const void *manifest_text, size_t manifest_len, const void *object,
 		 size_t object_len, struct key *const *keys, size_t n_keys, uint8_t **ret_buf,
 		 size_t *ret_len, struct fail *reterr_fail)
 {
 	AUTO(manifest_freep) struct manifest *m = NULL;
 	AUTO_FREE char *envelope = NULL;
-	AUTO_FREE uint8_t *buf = NULL;
-	size_t envelope_len, len;
 	int r;
 
 	if (object_len == 0 || object_len > BUNDLE_OBJECT_BYTES_MAX)
@@ -244,19 +291,6 @@ int bundle_build(const void *manifest_text, size_t manifest_len, const void *obj
 	if (r == 0)
 		r = dsse_sign(DSSE_TYPE_MANIFEST, manifest_text, manifest_len, keys, n_keys,
 			      &envelope, reterr_fail);
-	if (r < 0)
-		return r;
-	envelope_len = strlen(envelope);
-	len = HEADER_BYTES + envelope_len + object_len;
-	buf = malloc(len);
-	if (!buf)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	memcpy(buf, BUNDLE_MAGIC, MAGIC_BYTES);
-	put_u32(buf + 8, (uint32_t)envelope_len);
-	put_u32(buf + 12, (uint32_t)object_len);
-	memcpy(buf + HEADER_BYTES, envelope, envelope_len);
-	memcpy(buf + HEADER_BYTES + envelope_len, object, object_len);
-	*ret_buf = take_ptr(buf);
-	*ret_len = len;
-	return 0;
+	return r < 0 ? r
+		     : assemble(envelope, object, object_len, ret_buf, ret_len, reterr_fail);
 }

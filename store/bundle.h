@@ -8,7 +8,8 @@
  *	16	   envelope (DSSE, JSON), then the object; nothing after it
  *
  * bundle_open is the only way to a usable bundle: length, envelope, signatures by
- * the release threshold, manifest, size and SHA-256 of the object, in that order.
+ * the release threshold, manifest, scopes of the signers (store/trust.h), size and SHA-256 of
+ * the object, in that order.
  *
  * Context    any; hashes the object (about 1 ms per MiB), does not block.
  * Errors     FAIL_BAD_FORMAT, FAIL_BAD_SIGNATURE, FAIL_BAD_DIGEST.
@@ -43,6 +44,9 @@ int bundle_open(const void *buf, size_t len, const struct trust *trust,
 int bundle_open_unverified(const void *buf, size_t len, struct bundle **ret_bundle,
 			   struct fail *reterr_fail);
 struct bundle *bundle_free(struct bundle *b);
+/* The bytes of b with what its envelope says now: after more signatures. */
+int bundle_format(const struct bundle *b, uint8_t **ret_buf, size_t *ret_len,
+		  struct fail *reterr_fail);
 
 /* Signs manifest_text (must parse, and match object in size and digest): the bundle's bytes. */
 int bundle_build(const void *manifest_text, size_t manifest_len, const void *object,

@@ -254,6 +254,26 @@ int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
 	return 0;
 }
 
+int store_each_root(struct store *s, int (*fn)(const struct store_root *root, void *cookie),
+		    void *cookie)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT envelope, imported_ms, actor_uid FROM root ORDER BY version", "");
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		struct store_root root = {.imported_ms = sql_u64(rows, 1),
+					  .actor_uid = (uint32_t)sql_u64(rows, 2)};
+
+		root.envelope = sql_blob(rows, 0, &root.len);
+		if (fn(&root, cookie) != 0)
+			return 0;
+		r = 0;
+	}
+	return r;
+}
+
 /* ---- versions --------------------------------------------------------------- */
 
 #define VERSION_COLUMNS                                                                     \

@@ -49,6 +49,17 @@ int store_put_root(struct store *s, uint64_t version, const void *envelope, size
 int store_get_root(struct store *s, uint8_t **ret_envelope,
 		   size_t *ret_len); /* newest; -ENOENT */
 
+struct store_root {
+	const void *envelope; /* borrowed while fn looks at it */
+	size_t len;
+	uint64_t imported_ms;
+	uint32_t actor_uid;
+};
+
+/* Oldest first; fn returns non-zero to stop. */
+int store_each_root(struct store *s, int (*fn)(const struct store_root *root, void *cookie),
+		    void *cookie);
+
 /* ---- versions ------------------------------------------------------------- */
 struct store_version {
 	char name[HOOK_NAME_MAX + 1];

@@ -2,6 +2,8 @@
 #include "store/trust.h"
 
 #include <errno.h>
+#include <fnmatch.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -21,8 +23,57 @@ static bool role_has(const struct trust_role *role, const struct key_public *p)
 	return false;
 }
 
+int trust_scope_parse(const char *name, const char *hook, struct trust_scope *ret_scope)
+{
+	size_t len = strlen(name);
+	enum hook_type type;
+
+	if (len == 0 || len > HOOK_NAME_MAX ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-*") != len)
+		return -EINVAL;
+	if (strcmp(hook, "*") != 0 && hook_type_parse(hook, &type) < 0)
+		return -EINVAL;
+	memcpy(ret_scope->name, name, len + 1);
+	memcpy(ret_scope->hook, hook, strlen(hook) + 1);
+	return 0;
+}
+
+static int parse_scope(const json_t *item, struct trust_scope *ret_scope,
+		       struct fail *reterr_fail)
+{
+	struct json_fields f = json_fields("root: scope", item, reterr_fail);
+	const char *key = json_str(&f, "key", 64), *name = json_str(&f, "name", HOOK_NAME_MAX);
+	const char *hook = json_str(&f, "hook", sizeof(ret_scope->hook) - 1);
+
+	if (f.r == 0 && trust_scope_parse(name, hook, ret_scope) < 0)
+		json_bad(
+			&f, "name",
+			"must be a pattern of a-z, 0-9, '-' and '*', with the type of a hook or \"*\"");
+	return json_fields_end(&f) < 0 ? f.r
+				       : key_public_parse(key, &ret_scope->key, reterr_fail);
+}
+
+static int parse_scopes(const json_t *scopes, struct trust *t, struct fail *reterr_fail)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(scopes, i, item) {
+		int r = parse_scope(item, &t->scopes[i], reterr_fail);
+
+		if (r < 0)
+			return r;
+		if (!role_has(&t->release, &t->scopes[i].key))
+			return fail_set(reterr_fail, FAIL_BAD_FORMAT,
+					"root: a scope names a key that is no release key");
+	}
+	t->n_scopes = i;
+	return 0;
+}
+
+/* ret_scopes NULL: a role that has none. */
 static int parse_role(const char *name, const json_t *obj, struct trust_role *ret_role,
-		      struct fail *reterr_fail)
+		      const json_t **ret_scopes, struct fail *reterr_fail)
 {
 	struct json_fields f = json_fields(name, obj, reterr_fail);
 	const json_t *keys = json_arr_or_null(&f, "keys", TRUST_KEYS_MAX), *item;
@@ -30,6 +81,8 @@ static int parse_role(const char *name, const json_t *obj, struct trust_role *re
 	size_t i;
 
 	role.threshold = (unsigned int)json_u64(&f, "threshold", 1, TRUST_KEYS_MAX);
+	if (ret_scopes)
+		*ret_scopes = json_arr_or_null(&f, "scopes", TRUST_SCOPES_MAX);
 	if (!keys)
 		json_bad(&f, "keys", "is missing");
 	if (json_fields_end(&f) < 0)
@@ -75,8 +128,9 @@ static int parse_floors(const json_t *floors, json_t **ret_floors, struct fail *
 				reterr_fail, FAIL_BAD_FORMAT,
 				"root: floors: \"%s\" must be a serial from 1 to 2^53-1", name);
 	}
-	*ret_floors = floors ? json_deep_copy(floors) : json_object();
-	return *ret_floors ? 0 : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	*ret_floors = json_deep_copy(floors);
+	return *ret_floors || !floors ? 0
+				      : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 }
 
 static uint64_t timestamp(struct json_fields *f, const char *key, bool optional)
@@ -92,7 +146,7 @@ static uint64_t timestamp(struct json_fields *f, const char *key, bool optional)
 static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr_fail)
 {
 	struct json_fields f = json_fields(ROOT, doc, reterr_fail), roles;
-	const json_t *floors, *obj;
+	const json_t *floors, *obj, *scopes = NULL;
 	const char *fleet;
 	int r;
 
@@ -112,11 +166,13 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 		return r;
 	roles = json_fields("root: roles", obj, reterr_fail);
 	memcpy(t->fleet, fleet, strlen(fleet) + 1);
-	r = parse_role("root: role root", json_obj_or_null(&roles, "root"), &t->root,
+	r = parse_role("root: role root", json_obj_or_null(&roles, "root"), &t->root, NULL,
 		       reterr_fail);
 	if (r == 0)
 		r = parse_role("root: role release", json_obj_or_null(&roles, "release"),
-			       &t->release, reterr_fail);
+			       &t->release, &scopes, reterr_fail);
+	if (r == 0)
+		r = parse_scopes(scopes, t, reterr_fail);
 	if (r == 0)
 		r = json_fields_end(&roles);
 	if (r == 0)
@@ -124,8 +180,8 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 	return r;
 }
 
-static int open_envelope(const struct dsse *d, struct trust **ret_trust,
-			 struct fail *reterr_fail)
+int trust_open_unverified(const struct dsse *d, struct trust **ret_trust,
+			  struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *t = NULL;
 	AUTO_JSON json_t *doc = NULL;
@@ -164,9 +220,8 @@ static int verify_by(const struct dsse *d, const struct trust_role *role,
 			   &payload, &len, reterr_fail);
 }
 
-static int trust_parse(const void *envelope, size_t len, bool need_signatures,
-		       struct dsse **ret_dsse, struct trust **ret_trust,
-		       struct fail *reterr_fail)
+static int trust_parse(const void *envelope, size_t len, struct dsse **ret_dsse,
+		       struct trust **ret_trust, struct fail *reterr_fail)
 {
 	AUTO(dsse_freep) struct dsse *d = NULL;
 	AUTO(trust_freep) struct trust *t = NULL;
@@ -174,8 +229,8 @@ static int trust_parse(const void *envelope, size_t len, bool need_signatures,
 
 	r = dsse_parse(ROOT, envelope, len, &d, reterr_fail);
 	if (r == 0)
-		r = open_envelope(d, &t, reterr_fail);
-	if (r == 0 && (need_signatures || dsse_n_signatures(d) > 0))
+		r = trust_open_unverified(d, &t, reterr_fail);
+	if (r == 0 && dsse_n_signatures(d) > 0)
 		r = verify_by(d, &t->root, reterr_fail);
 	if (r < 0)
 		return r;
@@ -189,7 +244,39 @@ int trust_open(const void *envelope, size_t len, struct trust **ret_trust,
 {
 	AUTO(dsse_freep) struct dsse *d = NULL;
 
-	return trust_parse(envelope, len, false, &d, ret_trust, reterr_fail);
+	return trust_parse(envelope, len, &d, ret_trust, reterr_fail);
+}
+
+/* Both are signed by the keys in force: which may the one take the place of the other? */
+static int check_follows(const struct trust *t, const struct trust *current, struct fail *f)
+{
+	if (t->version == current->version) {
+		fail_set(
+			f, FAIL_EQUIVOCATION,
+			"root: the keys in force signed two different roots of version %" PRIu64,
+			t->version);
+		return fail_hint(f,
+				 "Compare their sha256 with the holders of the root keys; the "
+				 "right one goes on as version %" PRIu64 ".",
+				 t->version + 1);
+	}
+	if (t->version < current->version) {
+		fail_set(f, FAIL_DOWNGRADE,
+			 "root: version %" PRIu64 " is older than version %" PRIu64
+			 ", which is in force",
+			 t->version, current->version);
+		return fail_hint(f, "Roots never go back: `hotfixctl trust rotate` makes a new "
+				    "one that says the same.");
+	}
+	if (t->version > current->version + 1) {
+		fail_set(f, FAIL_POLICY,
+			 "root: version %" PRIu64 " cannot follow version %" PRIu64, t->version,
+			 current->version);
+		return fail_hint(f,
+				 "Import every one in between first, version %" PRIu64 " next.",
+				 current->version + 1);
+	}
+	return 0;
 }
 
 int trust_open_next(const void *envelope, size_t len, const struct trust *current,
@@ -199,24 +286,22 @@ int trust_open_next(const void *envelope, size_t len, const struct trust *curren
 	AUTO(trust_freep) struct trust *t = NULL;
 	int r;
 
-	r = trust_parse(envelope, len, false, &d, &t, reterr_fail);
+	r = trust_parse(envelope, len, &d, &t, reterr_fail);
 	if (r < 0)
 		return r;
 	if (memcmp(t->sha256, current->sha256, sizeof(t->sha256)) == 0) {
 		fail_set(reterr_fail, FAIL_CONFLICT, "this root is in force already");
-		return -EEXIST;
+		return -EALREADY;
 	}
-	if (t->version != current->version + 1) {
-		fail_set(reterr_fail, FAIL_DOWNGRADE,
-			 "root: version %llu cannot follow version %llu",
-			 (unsigned long long)t->version, (unsigned long long)current->version);
-		return fail_hint(reterr_fail,
-				 "Roots are replaced one version at a time; import "
-				 "every one in between.");
-	}
+	/* With signatures its own threshold holds already, and without any this one does not. */
 	r = verify_by(d, &current->root, reterr_fail);
-	if (r == 0)
-		r = verify_by(d, &t->root, reterr_fail);
+	if (r < 0) {
+		fail_hint(reterr_fail,
+			  "A root is replaced only by one that its own root keys signed "
+			  "(`hotfixctl trust rotate`, `hotfixctl sign`).");
+		return r;
+	}
+	r = check_follows(t, current, reterr_fail);
 	if (r < 0)
 		return r;
 	*ret_trust = take_ptr(t);
@@ -236,9 +321,65 @@ uint64_t trust_floor(const struct trust *t, const char *name)
 	return (uint64_t)json_integer_value(json_object_get(t->floors, name));
 }
 
+static bool in_scope(const struct trust *t, const struct key_public *key, const char *name,
+		     const char *hook)
+{
+	bool limited = false;
+
+	for (size_t i = 0; i < t->n_scopes; i++) {
+		const struct trust_scope *s = &t->scopes[i];
+
+		if (memcmp(s->key.raw, key->raw, sizeof(key->raw)) != 0)
+			continue;
+		limited = true;
+		if (fnmatch(s->name, name, 0) == 0 &&
+		    (strcmp(s->hook, "*") == 0 || strcmp(s->hook, hook) == 0))
+			return true;
+	}
+	return !limited;
+}
+
+struct trust_role trust_release_for(const struct trust *t, const char *name,
+				    const struct hook *hooks, size_t n_hooks)
+{
+	struct trust_role role = {.threshold = t->release.threshold};
+
+	for (size_t k = 0; k < t->release.n_keys; k++) {
+		const struct key_public *key = &t->release.keys[k];
+		size_t h = 0;
+
+		while (h < n_hooks && in_scope(t, key, name, hook_type_name(hooks[h].type)))
+			h++;
+		if (h == n_hooks)
+			role.keys[role.n_keys++] = *key;
+	}
+	return role;
+}
+
+const char *trust_warning(const struct trust *t, uint64_t now_ms, char *out, size_t room)
+{
+	const uint64_t day_ms = 86400 * 1000ULL;
+	char stamp[CLOCK_TIMESTAMP_BYTES];
+
+	out[0] = 0;
+	if (!t->expires_ms || now_ms + TRUST_WARN_DAYS * day_ms < t->expires_ms)
+		return out;
+	clock_format_timestamp(t->expires_ms, stamp);
+	if (now_ms > t->expires_ms)
+		snprintf(out, room,
+			 "root %" PRIu64
+			 " expired at %s: what runs goes on, nothing is attached "
+			 "for the first time",
+			 t->version, stamp);
+	else
+		snprintf(out, room, "root %" PRIu64 " expires at %s, in %" PRIu64 " days",
+			 t->version, stamp, (t->expires_ms - now_ms) / day_ms);
+	return out;
+}
+
 /* ---- writing ---------------------------------------------------------------- */
 
-static json_t *role_text(const struct trust_role *role, bool with_ids)
+static json_t *keys_json(const struct trust_role *role, bool with_ids)
 {
 	AUTO_JSON json_t *keys = json_array();
 
@@ -252,51 +393,79 @@ static json_t *role_text(const struct trust_role *role, bool with_ids)
 					   : json_string(key_public_format(p, base64))) < 0)
 			return NULL;
 	}
-	return json_pack("{s:i, s:O}", "threshold", (int)role->threshold, "keys", keys);
+	return json_incref(keys);
 }
 
-int trust_init(const struct trust_role *root, const struct trust_role *release,
-	       uint64_t version, uint64_t now_ms, struct key *const *sign_keys, size_t n_sign,
-	       char **ret_text, struct fail *reterr_fail)
+/* NULL: none, or out of memory, which what follows finds as well. */
+static json_t *scopes_json(const struct trust *t)
 {
-	AUTO(trust_freep) struct trust *t = NULL;
-	char created[CLOCK_TIMESTAMP_BYTES];
-	AUTO_FREE char *payload = NULL, *text = NULL;
+	AUTO_JSON json_t *scopes = json_array();
+
+	for (size_t i = 0; i < t->n_scopes; i++) {
+		const struct trust_scope *s = &t->scopes[i];
+		char base64[64];
+
+		if (json_array_append_new(scopes, json_pack("{s:s, s:s, s:s}", "key",
+							    key_public_format(&s->key, base64),
+							    "name", s->name, "hook", s->hook)) <
+		    0)
+			return NULL;
+	}
+	return t->n_scopes ? json_incref(scopes) : NULL;
+}
+
+/* What a payload and `trust show` have in common, in the order of the payload. */
+static json_t *root_json(const struct trust *t, bool with_ids)
+{
+	char created[CLOCK_TIMESTAMP_BYTES], expires[CLOCK_TIMESTAMP_BYTES];
+	json_t *scopes = scopes_json(t);
+
+	if (t->n_scopes && !scopes)
+		return NULL;
+	return json_pack("{s:I, s:s, s:s*, s:s*, s:{s:{s:i, s:o}, s:{s:i, s:o, s:o*}}, s:O*}",
+			 "version", (json_int_t)t->version, "created",
+			 clock_format_timestamp(t->created_ms, created), "expires",
+			 t->expires_ms ? clock_format_timestamp(t->expires_ms, expires) : NULL,
+			 "fleet", t->fleet[0] ? t->fleet : NULL, "roles", "root", "threshold",
+			 (int)t->root.threshold, "keys", keys_json(&t->root, with_ids),
+			 "release", "threshold", (int)t->release.threshold, "keys",
+			 keys_json(&t->release, with_ids), "scopes", scopes, "floors",
+			 t->floors);
+}
+
+int trust_sign(const struct trust *t, struct key *const *keys, size_t n_keys, char **ret_text,
+	       struct fail *reterr_fail)
+{
+	AUTO(dsse_freep) struct dsse *d = NULL;
+	AUTO(trust_freep) struct trust *again = NULL;
 	AUTO_JSON json_t *doc = NULL;
+	AUTO_FREE char *payload = NULL;
 	int r;
 
 	if (bytes_init() < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "libsodium cannot start");
-	doc = json_pack("{s:i, s:I, s:s, s:{s:o, s:o}}", "format", 1, "version",
-			(json_int_t)version, "created", clock_format_timestamp(now_ms, created),
-			"roles", "root", role_text(root, false), "release",
-			role_text(release, false));
-	payload = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	doc = root_json(t, false);
+	if (doc && json_object_set_new(doc, "format", json_integer(1)) == 0)
+		payload = json_dumps(doc, JSON_COMPACT);
 	if (!payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = dsse_sign(DSSE_TYPE_ROOT, payload, strlen(payload), sign_keys, n_sign, &text,
-		      reterr_fail);
-	if (r < 0)
-		return r;
-	/* What nobody could import is not handed out. */
-	r = trust_open(text, strlen(text), &t, reterr_fail);
-	if (r < 0)
-		return r;
-	*ret_text = take_ptr(text);
-	return 0;
+	r = dsse_new(ROOT, DSSE_TYPE_ROOT, payload, strlen(payload), &d, reterr_fail);
+	if (r == 0) /* what nobody could import is not handed out */
+		r = trust_open_unverified(d, &again, reterr_fail);
+	for (size_t i = 0; r == 0 && i < n_keys; i++)
+		r = dsse_add(d, keys[i], reterr_fail);
+	return r < 0 ? r : dsse_format(d, ret_text, reterr_fail);
 }
 
 json_t *trust_to_json(const struct trust *t)
 {
-	char created[CLOCK_TIMESTAMP_BYTES], expires[CLOCK_TIMESTAMP_BYTES];
+	AUTO_JSON json_t *doc = root_json(t, true);
 	char sha256[BYTES_SHA256_HEX];
 
-	return json_pack("{s:I, s:s, s:s*, s:s*, s:s, s:{s:o, s:o}, s:O}", "version",
-			 (json_int_t)t->version, "created",
-			 clock_format_timestamp(t->created_ms, created), "expires",
-			 t->expires_ms ? clock_format_timestamp(t->expires_ms, expires) : NULL,
-			 "fleet", t->fleet[0] ? t->fleet : NULL, "sha256",
-			 bytes_to_hex(t->sha256, sizeof(t->sha256), sha256), "roles", "root",
-			 role_text(&t->root, true), "release", role_text(&t->release, true),
-			 "floors", t->floors);
+	if (!doc || (!t->floors && json_object_set_new(doc, "floors", json_object()) < 0) ||
+	    json_object_set_new(
+		    doc, "sha256",
+		    json_string(bytes_to_hex(t->sha256, sizeof(t->sha256), sha256))) < 0)
+		return NULL;
+	return json_incref(doc);
 }

@@ -169,22 +169,86 @@ static void without_a_root_nothing_opens(void **state)
 	assert_non_null(strstr(f.hint, "trust import"));
 }
 
+/* The root that says what t does. */
+static struct trust *trust_of(struct trust *t)
+{
+	AUTO_FREE char *text = NULL;
+	struct trust *opened = NULL;
+
+	t->version = 1;
+	t->created_ms = 1000;
+	assert_ok(trust_sign(t, NULL, 0, &text, NULL));
+	assert_ok(trust_open(text, strlen(text), &opened, NULL));
+	return opened;
+}
+
 static void the_release_role_decides_not_the_root_role(void **state)
 {
-	struct trust_role root = signed_role(1, 1), release = {.n_keys = 1, .threshold = 1};
+	struct trust says = {.root = signed_role(1, 1),
+			     .release = {.n_keys = 1, .threshold = 1}};
 	AUTO(trust_freep) struct trust *t = NULL;
 	AUTO_FREE uint8_t *buf = NULL;
-	AUTO_FREE char *text = NULL;
 	struct fail f;
 	size_t len;
 
 	(void)state;
-	release.keys[0] = *key_public(signed_keys[1]);
-	assert_ok(trust_init(&root, &release, 1, 1000, NULL, 0, &text, NULL));
-	assert_ok(trust_open(text, strlen(text), &t, NULL));
+	says.release.keys[0] = *key_public(signed_keys[1]);
+	t = trust_of(&says);
 	buf = signed_bundle("one", 7, 1, &len);
 	assert_int_equal(open_bytes(buf, len, t, &f), -EKEYREJECTED);
 	assert_int_equal(f.code, FAIL_BAD_SIGNATURE);
+}
+
+/* Signed by the first n keys of two, of which the first has this scope. */
+static int open_scoped(unsigned int threshold, size_t n, const char *pattern, const char *hook,
+		       struct fail *f)
+{
+	struct trust says = {
+		.root = signed_role(2, 1), .release = signed_role(2, threshold), .n_scopes = 1};
+	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+
+	assert_ok(trust_scope_parse(pattern, hook, &says.scopes[0]));
+	says.scopes[0].key = *key_public(signed_keys[0]);
+	t = trust_of(&says);
+	buf = signed_bundle("net-one", 7, n, &len); /* an lsm hook */
+	return open_bytes(buf, len, t, f);
+}
+
+static void a_key_counts_only_within_its_scopes(void **state)
+{
+	struct fail f;
+
+	(void)state;
+	assert_ok(open_scoped(1, 1, "net-*", "lsm", &f));
+	assert_ok(open_scoped(1, 1, "*", "*", &f));
+	assert_int_equal(open_scoped(1, 1, "tcp-*", "*", &f), -EKEYREJECTED);
+	assert_int_equal(f.code, FAIL_BAD_SIGNATURE);
+	assert_non_null(strstr(f.message, "net-one"));
+	assert_int_equal(open_scoped(1, 1, "net-*", "struct_ops", &f), -EKEYREJECTED);
+	assert_int_equal(open_scoped(2, 2, "net-*", "struct_ops", &f), -EKEYREJECTED);
+	assert_ok(open_scoped(1, 2, "net-*", "struct_ops", &f)); /* the other has none */
+	assert_ok(open_scoped(2, 2, "net-one", "lsm", &f));
+}
+
+/* The second person gets the bundle, signs and hands on what both signed. */
+static void signatures_are_added_one_after_the_other(void **state)
+{
+	AUTO(trust_freep) struct trust *t = signed_trust(2, 2);
+	AUTO(bundle_freep) struct bundle *b = NULL, *both = NULL;
+	AUTO_FREE uint8_t *one = NULL, *two = NULL;
+	size_t one_len, two_len;
+	struct fail f;
+
+	(void)state;
+	one = signed_bundle("one", 7, 1, &one_len);
+	assert_int_equal(open_bytes(one, one_len, t, &f), -EKEYREJECTED);
+	assert_ok(bundle_open_unverified(one, one_len, &b, NULL));
+	assert_ok(dsse_add(b->envelope, signed_keys[1], NULL));
+	assert_ok(bundle_format(b, &two, &two_len, NULL));
+	assert_ok(bundle_open(two, two_len, t, &both, NULL));
+	assert_memory_equal(both->manifest_sha256, b->manifest_sha256, 32);
 }
 
 /* Attack 24: what counts is the root in force now. */
@@ -279,7 +343,7 @@ static void a_root_in_place_of_a_manifest_is_refused(void **state)
 	size_t n;
 
 	(void)state;
-	assert_ok(trust_init(&role, &role, 2, 1000, signed_keys, 1, &root, NULL));
+	root = signed_root(&role, 2, 1);
 	n = strlen(root);
 	assert_true(16 + n + 1 <= sizeof(buf));
 	buf[8] = (uint8_t)n;
@@ -380,6 +444,8 @@ int main(void)
 		cmocka_unit_test(bytes_after_the_end_are_refused),
 		cmocka_unit_test(without_a_root_nothing_opens),
 		cmocka_unit_test(the_release_role_decides_not_the_root_role),
+		cmocka_unit_test(a_key_counts_only_within_its_scopes),
+		cmocka_unit_test(signatures_are_added_one_after_the_other),
 		cmocka_unit_test(a_bundle_by_a_key_that_left_the_root_is_refused),
 		cmocka_unit_test(a_threshold_needs_as_many_signers),
 		cmocka_unit_test(another_object_behind_a_good_signature_is_refused),

@@ -74,6 +74,19 @@ static void the_floor_of_the_root_binds_rollbacks_too(void **state)
 	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
 }
 
+static void an_expired_root_stops_first_attaches_and_nothing_else(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.root_expires_ms = 1000;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	f.root_expires_ms = 999;
+	assert_int_equal(code_of(&f), FAIL_EXPIRED);
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+}
+
 static void an_expired_version_is_not_attached_for_the_first_time_but_may_come_back(
 	void **state)
 {
@@ -167,6 +180,7 @@ int main(void)
 		cmocka_unit_test(the_floor_of_the_root_binds_rollbacks_too),
 		cmocka_unit_test(
 			an_expired_version_is_not_attached_for_the_first_time_but_may_come_back),
+		cmocka_unit_test(an_expired_root_stops_first_attaches_and_nothing_else),
 		cmocka_unit_test(quarantine_and_kill_switch_refuse),
 		cmocka_unit_test(requires_and_conflicts_look_at_what_is_live),
 		cmocka_unit_test(a_kernel_outside_the_ranges_is_incompatible),

@@ -60,10 +60,12 @@ static void a_first_root_is_read_back_as_it_was_made(void **state)
 {
 	struct trust_role root = signed_role(3, 2), release = signed_role(2, 1);
 	AUTO(trust_freep) struct trust *t = NULL;
+	struct trust says = {
+		.version = 1, .created_ms = 1000, .root = root, .release = release};
 	AUTO_FREE char *text = NULL;
 
 	(void)state;
-	assert_ok(trust_init(&root, &release, 1, 1000, NULL, 0, &text, NULL));
+	assert_ok(trust_sign(&says, NULL, 0, &text, NULL));
 	assert_ok(trust_open(text, strlen(text), &t, NULL));
 	assert_int_equal(t->version, 1);
 	assert_int_equal(t->created_ms, 1000);
@@ -80,7 +82,8 @@ static void a_first_root_is_read_back_as_it_was_made(void **state)
 static void thresholds_outside_of_the_keys_are_refused(void **state)
 {
 	const char *good = role_json(2, 1, "");
-	struct trust_role role = signed_role(2, 0);
+	struct trust says = {
+		.version = 1, .root = signed_role(2, 0), .release = signed_role(2, 0)};
 	AUTO_FREE char *text = NULL;
 	struct fail f = {0};
 
@@ -90,7 +93,7 @@ static void thresholds_outside_of_the_keys_are_refused(void **state)
 	refuse(good, role_json(2, -1, ""), "", "threshold");
 	refuse(good, role_json(2, 3, ""), "", "threshold of 3");
 	refuse(good, role_json(0, 1, ""), "", "threshold of 1");
-	assert_int_equal(trust_init(&role, &role, 1, 0, NULL, 0, &text, &f), -EBADMSG);
+	assert_int_equal(trust_sign(&says, NULL, 0, &text, &f), -EBADMSG);
 	assert_null(text);
 }
 
@@ -224,20 +227,13 @@ static void a_signed_root_must_reach_its_own_threshold(void **state)
 static char *root_of(uint64_t version, int from, int n, int sign_from, int n_sign)
 {
 	struct trust_role role = {.n_keys = (size_t)n, .threshold = (unsigned int)n};
-	AUTO(trust_freep) struct trust *unused = NULL;
-	AUTO_FREE char *made = NULL;
-	AUTO(dsse_freep) struct dsse *d = NULL;
-	const uint8_t *payload;
-	size_t len;
+	struct trust says = {.version = version, .created_ms = 1000};
 	char *text;
 
 	for (int i = 0; i < n; i++)
 		role.keys[i] = *key_public(signed_keys[from + i]);
-	assert_ok(trust_init(&role, &role, version, 1000, NULL, 0, &made, NULL));
-	assert_ok(dsse_parse("root", made, strlen(made), &d, NULL));
-	payload = dsse_unverified_payload(d, DSSE_TYPE_ROOT, &len);
-	assert_ok(dsse_sign(DSSE_TYPE_ROOT, payload, len, signed_keys + sign_from,
-			    (size_t)n_sign, &text, NULL));
+	says.root = says.release = role;
+	assert_ok(trust_sign(&says, signed_keys + sign_from, (size_t)n_sign, &text, NULL));
 	return text;
 }
 
@@ -268,9 +264,14 @@ static void a_root_follows_only_its_predecessor_signed_by_both(void **state)
 	assert_ok(trust_open(text, strlen(text), &current, NULL));
 	/* keys 0 and 1 hand over to 2 and 3 */
 	assert_ok(next_of(current, 2, 2, 2, 0, 4, &f));
-	assert_int_equal(next_of(current, 3, 2, 2, 0, 4, &f), -ESTALE);
-	assert_int_equal(f.code, FAIL_DOWNGRADE);
-	assert_int_equal(next_of(current, 1, 2, 2, 0, 4, &f), -ESTALE);
+	assert_int_equal(next_of(current, 3, 2, 2, 0, 4, &f), -EPERM);
+	assert_int_equal(f.code, FAIL_POLICY);
+	assert_non_null(strstr(f.hint, "version 2"));
+	assert_int_equal(next_of(current, 1, 2, 2, 0, 4, &f), -EEXIST);
+	assert_int_equal(f.code, FAIL_EQUIVOCATION);
+	/* Whoever has no key in force can make a root of any version: that alarms nobody. */
+	assert_int_equal(next_of(current, 1, 2, 2, 2, 2, &f), -EKEYREJECTED);
+	assert_int_equal(next_of(current, 3, 2, 2, 2, 2, &f), -EKEYREJECTED);
 	assert_int_equal(next_of(current, 2, 2, 2, 2, 2, &f),
 			 -EKEYREJECTED); /* new keys only */
 	assert_int_equal(next_of(current, 2, 2, 2, 0, 2, &f),
@@ -278,8 +279,107 @@ static void a_root_follows_only_its_predecessor_signed_by_both(void **state)
 	assert_int_equal(next_of(current, 2, 2, 2, 1, 3, &f), -EKEYREJECTED); /* 1 old of 2 */
 	assert_int_equal(next_of(current, 2, 2, 2, 0, 0, &f), -EKEYREJECTED); /* unsigned */
 	assert_int_equal(next_of(current, 1, 0, 2, 0, 2, &f),
-			 -EEXIST); /* the same, signed now */
+			 -EALREADY); /* the same, signed now */
 	assert_int_equal(f.code, FAIL_CONFLICT);
+}
+
+static void a_root_never_goes_back(void **state)
+{
+	AUTO_FREE char *two = root_of(2, 0, 1, 0, 1);
+	AUTO(trust_freep) struct trust *current = NULL;
+	struct fail f;
+
+	(void)state;
+	assert_ok(trust_open(two, strlen(two), &current, NULL));
+	assert_int_equal(next_of(current, 1, 0, 1, 0, 1, &f), -ESTALE);
+	assert_int_equal(f.code, FAIL_DOWNGRADE);
+}
+
+static void a_scope_is_of_a_release_key(void **state)
+{
+	const char *role = role_json(1, 1, "");
+	AUTO(trust_freep) struct trust *t = NULL;
+	char base64[2][64], scoped[4096];
+	AUTO_FREE char *good = NULL;
+	struct fail f;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		key_public_format(key_public(signed_keys[i]), base64[i]);
+	static const struct {
+		int key;
+		const char *name, *hook, *word;
+	} bad[] = {
+		{1, "tcp-*", "lsm", "no release key"},
+		{0, "", "lsm", "pattern"},
+		{0, "A", "lsm", "pattern"},
+		{0, "[a-z]", "lsm", "pattern"},
+		{0, "*", "kprobe", "hook"},
+		{0, "*", "", "hook"},
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(scoped, sizeof(scoped),
+			 "{\"threshold\":1,\"keys\":[\"%s\"],\"scopes\":[{\"key\":\"%s\","
+			 "\"name\":\"%s\",\"hook\":\"%s\"}]}",
+			 base64[0], base64[bad[i].key], bad[i].name, bad[i].hook);
+		refuse(role, scoped, "", bad[i].word);
+	}
+	snprintf(scoped, sizeof(scoped),
+		 "{\"threshold\":1,\"keys\":[\"%s\"],\"scopes\":[{\"key\":\"%s\","
+		 "\"name\":\"tcp-*\",\"hook\":\"struct_ops\"}]}",
+		 base64[0], base64[0]);
+	refuse(scoped, role, "", "scopes"); /* of root keys */
+	good = root_json(role, scoped, "");
+	assert_ok(open_payload(good, 0, &t, &f));
+	assert_int_equal(t->n_scopes, 1);
+	assert_int_equal(
+		trust_release_for(t, "tcp-x", &(struct hook){.type = HOOK_STRUCT_OPS}, 1)
+			.n_keys,
+		1);
+	assert_int_equal(
+		trust_release_for(t, "tcp-x", &(struct hook){.type = HOOK_LSM}, 1).n_keys, 0);
+}
+
+/* What rotate does: a root opened, changed and written again keeps the rest. */
+static void what_a_root_says_is_written_as_it_was_read(void **state)
+{
+	const char *role = role_json(2, 2, "");
+	AUTO(trust_freep) struct trust *t = NULL, *again = NULL;
+	AUTO_FREE char *payload = NULL, *text = NULL;
+	struct fail f;
+
+	(void)state;
+	payload = root_json(role, role,
+			    ",\"expires\":\"2030-01-01T00:00:00Z\","
+			    "\"fleet\":\"berlin-1\",\"floors\":{\"fix\":7}");
+	assert_ok(open_payload(payload, 0, &t, &f));
+	assert_ok(trust_scope_parse("tcp-*", "struct_ops", &t->scopes[0]));
+	t->scopes[t->n_scopes++].key = *key_public(signed_keys[1]);
+	t->version = 2;
+	assert_ok(trust_sign(t, signed_keys, 2, &text, NULL));
+	t->version = 1;
+	assert_ok(trust_open_next(text, strlen(text), t, &again, NULL));
+	assert_int_equal(again->expires_ms, 1893456000000ULL);
+	assert_string_equal(again->fleet, "berlin-1");
+	assert_int_equal(trust_floor(again, "fix"), 7);
+	assert_int_equal(again->release.threshold, 2);
+	assert_int_equal(again->n_scopes, 1);
+	assert_string_equal(again->scopes[0].name, "tcp-*");
+}
+
+static void a_root_warns_before_it_expires(void **state)
+{
+	struct trust t = {.version = 3, .expires_ms = 100 * 86400000ULL};
+	char text[128];
+
+	(void)state;
+	assert_string_equal(trust_warning(&t, 69 * 86400000ULL, text, sizeof(text)), "");
+	assert_non_null(
+		strstr(trust_warning(&t, 71 * 86400000ULL, text, sizeof(text)), "in 29 days"));
+	assert_non_null(strstr(trust_warning(&t, 101 * 86400000ULL, text, sizeof(text)),
+			       "root 3 expired"));
+	t.expires_ms = 0;
+	assert_string_equal(trust_warning(&t, UINT64_MAX, text, sizeof(text)), "");
 }
 
 static void any_flip_in_a_signed_root_is_refused(void **state)
@@ -333,6 +433,10 @@ int main(void)
 		cmocka_unit_test(a_manifest_is_no_root),
 		cmocka_unit_test(a_signed_root_must_reach_its_own_threshold),
 		cmocka_unit_test(a_root_follows_only_its_predecessor_signed_by_both),
+		cmocka_unit_test(a_root_never_goes_back),
+		cmocka_unit_test(a_scope_is_of_a_release_key),
+		cmocka_unit_test(what_a_root_says_is_written_as_it_was_read),
+		cmocka_unit_test(a_root_warns_before_it_expires),
 		cmocka_unit_test(any_flip_in_a_signed_root_is_refused),
 		cmocka_unit_test(a_root_is_shown_with_key_ids_and_fingerprint),
 	};

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/authority.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "store/bytes.h"
+
+struct walk {
+	struct trust *trust; /* of the root walked to last */
+	json_t *chain;	     /* NULL: nobody wants it */
+	struct fail fail;
+	int r;
+};
+
+static json_t *link_json(const struct trust *t, const struct store_root *root)
+{
+	char created[CLOCK_TIMESTAMP_BYTES], imported[CLOCK_TIMESTAMP_BYTES];
+	char sha256[BYTES_SHA256_HEX];
+
+	return json_pack("{s:I, s:s, s:s, s:s, s:I}", "version", (json_int_t)t->version,
+			 "sha256", bytes_to_hex(t->sha256, sizeof(t->sha256), sha256),
+			 "created", clock_format_timestamp(t->created_ms, created), "imported",
+			 clock_format_timestamp(root->imported_ms, imported), "imported_uid",
+			 (json_int_t)root->actor_uid);
+}
+
+static int on_root(const struct store_root *root, void *cookie)
+{
+	struct walk *w = cookie;
+	struct trust *next = NULL;
+
+	if (w->trust)
+		w->r = trust_open_next(root->envelope, root->len, w->trust, &next, &w->fail);
+	else
+		w->r = trust_open(root->envelope, root->len, &next, &w->fail);
+	if (w->r < 0)
+		return 1;
+	trust_free(w->trust);
+	w->trust = next;
+	if (w->chain)
+		json_array_append_new(w->chain, link_json(next, root));
+	return 0;
+}
+
+static int walk_chain(struct store *s, json_t *chain, struct trust **ret_trust,
+		      struct fail *reterr_fail)
+{
+	struct walk w = {.chain = chain};
+	AUTO(trust_freep) struct trust *newest = NULL;
+	int r = store_each_root(s, on_root, &w);
+
+	newest = w.trust;
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	if (w.r < 0) {
+		fail_set(reterr_fail, FAIL_BAD_SIGNATURE,
+			 "the stored roots do not follow each other, the database was changed "
+			 "by hand: %s",
+			 w.fail.message);
+		return fail_hint(reterr_fail, "What runs goes on. Find out who wrote to the "
+					      "state directory (hotfixctl audit --verify).");
+	}
+	if (!newest) {
+		fail_set(reterr_fail, FAIL_NO_TRUST,
+			 "this host trusts nobody yet: no root has been imported");
+		return fail_hint(reterr_fail, "hotfixctl trust import ROOT");
+	}
+	*ret_trust = take_ptr(newest);
+	return 0;
+}
+
+int authority_open(struct store *s, struct trust **ret_trust, struct fail *reterr_fail)
+{
+	return walk_chain(s, NULL, ret_trust, reterr_fail);
+}
+
+static int put_root(struct store *s, const struct trust *t, const void *envelope, size_t len,
+		    uint32_t actor_uid)
+{
+	char subject[32], sha256[BYTES_SHA256_HEX];
+	AUTO_JSON json_t *detail = json_pack(
+		"{s:s}", "sha256", bytes_to_hex(t->sha256, sizeof(t->sha256), sha256));
+	uint64_t now_ms = clock_real_ms();
+	int r = store_begin(s);
+
+	snprintf(subject, sizeof(subject), "root@%" PRIu64, t->version);
+	if (r == 0)
+		r = store_put_root(s, t->version, envelope, len, now_ms, actor_uid);
+	if (r == 0)
+		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", detail);
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0)
+		store_rollback(s);
+	return r;
+}
+
+int authority_import(struct store *s, const void *envelope, size_t len, uint32_t actor_uid,
+		     struct trust **ret_trust, struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *current = NULL, *next = NULL;
+	struct fail none;
+	int r = authority_open(s, &current, &none);
+
+	if (r < 0 && none.code != FAIL_NO_TRUST) {
+		*reterr_fail = none;
+		return r;
+	}
+	r = current ? trust_open_next(envelope, len, current, &next, reterr_fail)
+		    : trust_open(envelope, len, &next, reterr_fail);
+	if (r == -EALREADY) {
+		*ret_trust = take_ptr(current);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	r = put_root(s, next, envelope, len, actor_uid);
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	log_event(LOG_NOTICE, "root imported version=%" PRIu64 " uid=%u", next->version,
+		  actor_uid);
+	*ret_trust = take_ptr(next);
+	return 0;
+}
+
+const char *authority_warning(struct store *s, char *out, size_t room)
+{
+	AUTO(trust_freep) struct trust *t = NULL;
+	struct fail f;
+
+	out[0] = 0;
+	if (authority_open(s, &t, &f) == 0)
+		return trust_warning(t, clock_real_ms(), out, room);
+	if (f.code != FAIL_NO_TRUST)
+		snprintf(out, room, "%s", f.message);
+	return out;
+}
+
+int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *chain = json_array();
+	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO_FREE uint8_t *envelope = NULL;
+	char warning[256];
+	size_t len;
+	int r = walk_chain(s, chain, &t, reterr_fail);
+
+	if (r < 0)
+		return r;
+	r = store_get_root(s, &envelope, &len);
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	trust_warning(t, clock_real_ms(), warning, sizeof(warning));
+	*ret_doc = json_pack("{s:o, s:s%, s:O, s:o}", "root", trust_to_json(t), "envelope",
+			     envelope, len, "chain", chain, "warning",
+			     warning[0] ? json_string(warning) : json_null());
+	return 0;
+}

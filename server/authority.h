@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/authority.h -- whom this host trusts: the chain of roots from the first one, which an
+ * administrator imported, to the one in force. It is walked whenever it is used: a root that
+ * was put into the database by hand is found at once.
+ *
+ * Context    loop thread; two signature checks a root.
+ * Errors     FAIL_NO_TRUST; FAIL_BAD_SIGNATURE the stored roots do not follow each other;
+ *            those of trust_open_next().
+ */
+#pragma once
+
+#include "lib/fail.h"
+#include "store/store.h"
+#include "store/trust.h"
+
+/* The root in force. */
+int authority_open(struct store *s, struct trust **ret_trust, struct fail *reterr_fail);
+/*
+ * Takes the first root as it is, later ones when they follow the one in force, which may be
+ * handed in again.
+ */
+int authority_import(struct store *s, const void *envelope, size_t len, uint32_t actor_uid,
+		     struct trust **ret_trust, struct fail *reterr_fail);
+/* {"root","envelope","warning":text|null,"chain":[{"version","sha256","created","imported",
+ *  "imported_uid"}, oldest first]} */
+int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail);
+/* What is to be said about the expiry of the root in force; "". */
+const char *authority_warning(struct store *s, char *out, size_t room);
