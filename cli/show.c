@@ -95,7 +95,7 @@ static void describe_note(const json_t *hotfix, char *ret_note, size_t len)
 			 text_seconds((uint64_t)json_integer_value(left)),
 			 text_seconds((uint64_t)json_integer_value(
 				 json_object_get(hotfix, "trial_ms"))));
-	else if (strcmp(state, "stored") == 0)
+	else if (strcmp(state, "stored") == 0 && !reason[0])
 		snprintf(first, sizeof(first), "hotfixctl apply %s", text_of(hotfix, "name"));
 	else if (live && newest > live)
 		snprintf(first, sizeof(first), "serial %" PRIu64 " is stored", newest);

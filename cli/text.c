@@ -164,12 +164,24 @@ const char *text_color(bool color, const char *name)
 const char *text_state_color(const char *state)
 {
 	static const char *const states[][2] = {
-		{"live", "green"},	    {"ok", "green"},	    {"done", "green"},
-		{"yes", "green"},	    {"trial", "yellow"},    {"warn", "yellow"},
-		{"unknown", "yellow"},	    {"disabled", "yellow"}, {"retired", "yellow"},
-		{"failed", "red"},	    {"fail", "red"},	    {"quarantined", "red"},
-		{"rolled_back", "yellow"},  {"no", "red"},	    {"good", "green"},
-		{"inconclusive", "yellow"}, {"bad", "red"},
+		{"live", "green"},
+		{"ok", "green"},
+		{"done", "green"},
+		{"yes", "green"},
+		{"trial", "yellow"},
+		{"warn", "yellow"},
+		{"unknown", "yellow"},
+		{"disabled", "yellow"},
+		{"retired", "yellow"},
+		{"failed", "red"},
+		{"fail", "red"},
+		{"quarantined", "red"},
+		{"barred", "red"},
+		{"rolled_back", "yellow"},
+		{"no", "red"},
+		{"good", "green"},
+		{"inconclusive", "yellow"},
+		{"bad", "red"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)

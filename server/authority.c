@@ -8,6 +8,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "store/bundle.h"
 #include "store/bytes.h"
 
 struct walk {
@@ -79,6 +80,70 @@ int authority_open(struct store *s, struct trust **ret_trust, struct fail *reter
 	return walk_chain(s, NULL, ret_trust, reterr_fail);
 }
 
+/* ---- what is stored, under the root in force ------------------------------------------- */
+
+static int verify(struct store *s, const struct trust *t, const char *name, uint64_t serial,
+		  char *why, size_t room)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	struct fail f;
+	size_t len;
+	int r = store_get_bundle(s, name, serial, &buf, &len);
+
+	if (r == 0 && bundle_open(buf, len, t, &bundle, &f) < 0)
+		snprintf(why, room, "%s", f.message);
+	return r;
+}
+
+int authority_review(struct store *s, const struct trust *t, const char *name, uint64_t serial,
+		     bool verified, uint32_t actor_uid)
+{
+	char why[FAIL_MESSAGE_BYTES] = "", subject[HOOK_NAME_MAX + 24];
+	AUTO_JSON json_t *detail = NULL;
+	struct store_version v;
+	int r = store_get_version(s, name, serial, &v);
+
+	if (r == 0 && !verified)
+		r = verify(s, t, name, serial, why, sizeof(why));
+	if (!why[0] && serial < trust_floor(t, name))
+		snprintf(why, sizeof(why), "it is below the floor %" PRIu64 " of root %" PRIu64,
+			 trust_floor(t, name), t->version);
+	if (r < 0 || (!why[0] && !v.barred[0]))
+		return r;
+	r = store_bar(s, name, serial, why);
+	if (r < 0 || (why[0] && v.barred[0]))
+		return r;
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, name, serial);
+	detail = json_pack("{s:s}", "message", why);
+	return store_audit(s, clock_real_ms(), actor_uid, "review", subject,
+			   why[0] ? "barred" : "allowed", why[0] ? detail : NULL);
+}
+
+static int add_version(const struct store_version *v, void *cookie)
+{
+	return json_array_append_new(cookie, json_pack("{s:s, s:I}", "name", v->name, "serial",
+						       (json_int_t)v->serial));
+}
+
+static int review_all(struct store *s, const struct trust *t, uint32_t actor_uid)
+{
+	AUTO_JSON json_t *versions = json_array();
+	const json_t *v;
+	size_t i;
+	int r = store_each_version(s, NULL, add_version, versions);
+
+	json_array_foreach(versions, i, v)
+		if (r == 0)
+			r = authority_review(
+				s, t, json_string_value(json_object_get(v, "name")),
+				(uint64_t)json_integer_value(json_object_get(v, "serial")),
+				false, actor_uid);
+	return r;
+}
+
+/* ---- roots --------------------------------------------------------------------------- */
+
 static int put_root(struct store *s, const struct trust *t, const void *envelope, size_t len,
 		    uint32_t actor_uid)
 {
@@ -93,6 +158,8 @@ static int put_root(struct store *s, const struct trust *t, const void *envelope
 		r = store_put_root(s, t->version, envelope, len, now_ms, actor_uid);
 	if (r == 0)
 		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", detail);
+	if (r == 0)
+		r = review_all(s, t, actor_uid);
 	if (r == 0)
 		r = store_commit(s);
 	if (r < 0)

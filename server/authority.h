@@ -4,7 +4,10 @@
  * administrator imported, to the one in force. It is walked whenever it is used: a root that
  * was put into the database by hand is found at once.
  *
- * Context    loop thread; two signature checks a root.
+ * Whenever trust changes, all that is stored is judged anew: what may not be applied any more
+ * is barred, and says why. What runs stays.
+ *
+ * Context    loop thread; two signature checks a root, a review hashes every stored bundle.
  * Errors     FAIL_NO_TRUST; FAIL_BAD_SIGNATURE the stored roots do not follow each other;
  *            those of trust_open_next().
  */
@@ -22,6 +25,12 @@ int authority_open(struct store *s, struct trust **ret_trust, struct fail *reter
  */
 int authority_import(struct store *s, const void *envelope, size_t len, uint32_t actor_uid,
 		     struct trust **ret_trust, struct fail *reterr_fail);
+/*
+ * Bars a stored version that t does not let be applied, or lifts that. Within a commit.
+ * verified: its bundle was opened under t just now.
+ */
+int authority_review(struct store *s, const struct trust *t, const char *name, uint64_t serial,
+		     bool verified, uint32_t actor_uid);
 /* {"root","envelope","warning":text|null,"chain":[{"version","sha256","created","imported",
  *  "imported_uid"}, oldest first]} */
 int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail);

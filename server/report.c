@@ -90,15 +90,18 @@ json_t *report_version(const struct store_version *v)
 			 hex(v->object_sha256, sizeof(v->object_sha256)), "bundle_bytes",
 			 (json_int_t)v->bundle_bytes, "imported", stamp(v->imported_ms),
 			 "imported_uid", (json_int_t)v->imported_uid, "state",
-			 v->quarantined ? "quarantined" : "stored", "reason", v->reason);
+			 v->quarantined ? "quarantined"
+			 : v->barred[0] ? "barred"
+					: "stored",
+			 "reason", v->quarantined ? v->reason : v->barred);
 }
 
 /* ---- state of one hot-fix --------------------------------------------------- */
 
 struct facts {
 	struct store_hotfix row;
-	struct store_version newest;
-	struct store_change last; /* newest change */
+	struct store_version newest, runs; /* runs.serial 0: nothing, or not stored */
+	struct store_change last;	   /* newest change */
 	bool has_row, has_version, has_change;
 	uint32_t live, trial;
 };
@@ -127,6 +130,8 @@ static void gather(struct hotfixes *all, const char *name, const struct hotfix *
 	if (h && h->gate) {
 		f->live = gate_live(h->gate, clock_mono_ns());
 		f->trial = f->live != gate_committed(h->gate) ? f->live : 0;
+		store_get_version(all->store, name, gate_version(h->gate, f->live).serial,
+				  &f->runs);
 	}
 }
 
@@ -146,6 +151,9 @@ static const char *state_of(const struct facts *f, const struct hotfix *h, char 
 	if (f->trial)
 		return "trial";
 	if (f->live) {
+		if (f->runs.barred[0])
+			snprintf(reason, 1100, "it runs on, but would not be applied again: %s",
+				 f->runs.barred);
 		if (!reason[0] && h->adopted)
 			snprintf(reason, 1100, "adopted: it was live when hotfixd started");
 		return "live";
@@ -165,6 +173,8 @@ static const char *state_of(const struct facts *f, const struct hotfix *h, char 
 		return "stored";
 	if ((f->has_row && f->row.committed_serial) || failed)
 		return "failed";
+	if (f->newest.barred[0])
+		snprintf(reason, 1100, "it may not be applied: %s", f->newest.barred);
 	return "stored";
 }
 

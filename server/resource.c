@@ -277,26 +277,27 @@ int resource_doctor(struct call *call, struct fail *reterr_fail)
 	return look(call, "doctor", NULL, 0, reterr_fail);
 }
 
-static int open_body(struct call *call, struct bundle **ret_bundle, struct fail *reterr_fail)
+static int open_body(struct call *call, struct trust **ret_trust, struct bundle **ret_bundle,
+		     struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
 	const uint8_t *bytes;
 	size_t len;
 	int r;
 
-	r = authority_open(call->api->c.store, &trust, reterr_fail);
+	r = authority_open(call->api->c.store, ret_trust, reterr_fail);
 	if (r < 0)
 		return r;
 	bytes = call_bytes(call, &len);
-	return bundle_open(bytes, len, trust, ret_bundle, reterr_fail);
+	return bundle_open(bytes, len, *ret_trust, ret_bundle, reterr_fail);
 }
 
 int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO(trust_freep) struct trust *trust = NULL;
 	const uint8_t *bytes;
 	size_t len;
-	int r = open_body(call, &bundle, reterr_fail);
+	int r = open_body(call, &trust, &bundle, reterr_fail);
 
 	if (r < 0)
 		return r;
@@ -369,6 +370,7 @@ static void describe(const struct bundle *b, uint32_t uid, struct store_version 
 int resource_import(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO(trust_freep) struct trust *trust = NULL;
 	struct store *s = call->api->c.store;
 	struct store_version v;
 	struct audit audit;
@@ -378,7 +380,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	size_t len;
 	int r;
 
-	r = open_body(call, &bundle, reterr_fail);
+	r = open_body(call, &trust, &bundle, reterr_fail);
 	if (r == 0)
 		r = audit_object(bundle->object, bundle->object_len, &audit, reterr_fail);
 	if (r == 0)
@@ -400,6 +402,8 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	} else if (r == 0) {
 		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", NULL);
 	}
+	if (r == 0 && !already)
+		r = authority_review(s, trust, v.name, v.serial, true, call->uid);
 	if (r == 0)
 		r = store_commit(s);
 	if (r < 0)

@@ -111,6 +111,10 @@ static const char *const migrations[] = {
 	"	stopped INTEGER NOT NULL CHECK(stopped IN (0, 1)),"
 	"	crash_seen_ms INTEGER NOT NULL,"
 	"	held INTEGER NOT NULL CHECK(held IN (0, 1))) STRICT;",
+
+	/* 3 */
+	"ALTER TABLE version ADD COLUMN barred TEXT NOT NULL DEFAULT ''"
+	"	CHECK(length(CAST(barred AS BLOB)) <= 255);",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
@@ -278,7 +282,7 @@ int store_each_root(struct store *s, int (*fn)(const struct store_root *root, vo
 
 #define VERSION_COLUMNS                                                                     \
 	"name, serial, label, title, digest, manifest_sha256, object_sha256, bundle_bytes," \
-	" imported_ms, imported_uid, quarantined, reason, id"
+	" imported_ms, imported_uid, quarantined, reason, id, barred"
 
 static int read_version(struct sql_rows *rows, struct store_version *v)
 {
@@ -297,6 +301,8 @@ static int read_version(struct sql_rows *rows, struct store_version *v)
 		r = sql_text_fit(rows, 3, v->title, sizeof(v->title));
 	if (r == 0)
 		r = sql_text_fit(rows, 11, v->reason, sizeof(v->reason));
+	if (r == 0)
+		r = sql_text_fit(rows, 13, v->barred, sizeof(v->barred));
 	if (r == 0)
 		r = sql_blob_exact(rows, 4, v->digest, sizeof(v->digest));
 	if (r == 0)
@@ -454,6 +460,16 @@ int store_quarantine(struct store *s, const char *name, uint64_t serial, bool on
 				"UPDATE version SET quarantined = ?, reason = ?"
 				" WHERE name = ? AND serial = ?",
 				"ussu", (uint64_t)on, text, name, serial));
+}
+
+int store_bar(struct store *s, const char *name, uint64_t serial, const char *why)
+{
+	char text[sizeof(((struct store_version *)0)->barred)];
+
+	store_cut(text, sizeof(text), why);
+	return found(s, sql_run(s->q,
+				"UPDATE version SET barred = ? WHERE name = ? AND serial = ?",
+				"ssu", text, name, serial));
 }
 
 int store_each_version(struct store *s, const char *name,
@@ -647,6 +663,7 @@ int store_previous_serial(struct store *s, const char *name, uint64_t current,
 	r = sql_ask(s->q, &rows,
 		    "SELECT c.serial FROM commit_log c JOIN version v"
 		    " ON v.name = c.name AND v.serial = c.serial AND v.quarantined = 0"
+		    " AND v.barred = ''"
 		    " WHERE c.name = ?1 AND c.live = 1 AND c.id <"
 		    " (SELECT id FROM commit_log WHERE name = ?1 AND live = 1 AND serial = ?2)"
 		    " ORDER BY c.id DESC LIMIT 1",

@@ -74,6 +74,9 @@ struct store_version {
 	uint32_t imported_uid;
 	bool quarantined;
 	char reason[256]; /* of the quarantine, else "" */
+	/* Why those who are trusted now do not let it be applied, "": for showing; what decides
+	 * is the bundle itself, at each use. */
+	char barred[256];
 };
 
 /*
@@ -90,6 +93,7 @@ int store_get_bundle(struct store *s, const char *name, uint64_t serial, uint8_t
 int store_delete_version(struct store *s, const char *name, uint64_t serial);
 int store_quarantine(struct store *s, const char *name, uint64_t serial, bool on,
 		     const char *reason);
+int store_bar(struct store *s, const char *name, uint64_t serial, const char *why);
 /* In order of name and serial; name NULL: all. fn returns non-zero to stop. */
 int store_each_version(struct store *s, const char *name,
 		       int (*fn)(const struct store_version *v, void *cookie), void *cookie);
@@ -115,7 +119,7 @@ int store_each_hotfix(struct store *s, int (*fn)(const struct store_hotfix *h, v
 		      void *cookie);
 /*
  * Where a rollback from current goes: the serial that was in force before current took over,
- * skipping what is no longer stored or quarantined; -ENOENT. Commits form a stack: a new
+ * skipping what is no longer stored, quarantined or barred; -ENOENT. Commits form a stack: a new
  * serial is put on top, one that is in it is gone back to (after 1, 2, 3 and back to 2,
  * the previous of 2 is 1).
  */

@@ -196,4 +196,42 @@ test_an_expired_root_warns_and_stops_first_attaches_only() {
 	expect 0 hotfixctl disable one
 }
 
+test_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
+	use barred
+	one_cc_run_at_a_time
+	first --root-key "$T/c.pub"
+	made one 1 cc_reno a
+	expect 0 hotfixctl import "$bundle"
+	made one 2 cc_reno a
+	expect 0 hotfixctl import "$bundle"
+	made two 1 several a b
+	expect 0 hotfixctl import "$bundle"
+	made three 1 several a
+	expect 0 hotfixctl import "$bundle"
+	expect 0 hotfixctl apply one@1 --commit
+	rotate 1 2 --key "$T/b.pub" --sign "$T/c.sec"
+	expect 0 import 2
+	expect 0 hotfixctl list -j
+	json '[.versions[] | [.name, .serial, .state]] | @json' \
+		'[["one",1,"barred"],["one",2,"barred"],["three",1,"barred"],["two",1,"stored"]]'
+	hotfix_is one live 1 1
+	says 'runs on, but would not be applied again'
+	expect 4 hotfixctl apply one@2
+	expect 4 hotfixctl apply three
+	# Signed anew by who is trusted now, it is the same version.
+	expect 0 hotfixctl sign "$T/barred/one@2" --key "$T/b.sec" --out "$T/barred/again"
+	expect 0 hotfixctl import "$T/barred/again"
+	expect 0 hotfixctl apply one@2 --commit
+	# Back would be to a version that nobody trusted signed.
+	expect 9 hotfixctl rollback one
+	rotate 2 3 --floor one@3 --sign "$T/c.sec"
+	expect 0 import 3
+	hotfix_is one live 2 2
+	says 'below the floor 3'
+	expect 0 hotfixctl audit -j
+	json '[.rows[] | select(.action == "review") | .subject + " " + .result] | @csv' \
+		'"one@1 barred","one@2 barred","three@1 barred","one@2 allowed","one@2 barred"'
+	expect 0 hotfixctl disable one
+}
+
 run_tests "$@"

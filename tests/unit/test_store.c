@@ -451,6 +451,24 @@ static void what_was_only_imported_can_be_removed(void **state)
 	assert_int_equal(store_delete_hotfix(store, "fix"), -ENOENT);
 }
 
+static void a_rollback_passes_by_what_is_barred(void **state)
+{
+	struct store_version v;
+
+	(void)state;
+	for (uint64_t n = 1; n <= 3; n++) {
+		put("fix", n);
+		commit_serial("fix", n);
+	}
+	assert_ok(store_bar(store, "fix", 2, "nobody trusted signed it"));
+	assert_ok(store_get_version(store, "fix", 2, &v));
+	assert_string_equal(v.barred, "nobody trusted signed it");
+	assert_int_equal(previous("fix", 3), 1);
+	assert_ok(store_bar(store, "fix", 2, ""));
+	assert_int_equal(previous("fix", 3), 2);
+	assert_int_equal(store_bar(store, "fix", 9, ""), -ENOENT);
+}
+
 static void the_previous_serial_follows_rollbacks(void **state)
 {
 	(void)state;
@@ -821,6 +839,7 @@ int main(void)
 		WITH_STORE(removal_forgets_versions_but_neither_marks_nor_history),
 		WITH_STORE(what_was_only_imported_can_be_removed),
 		WITH_STORE(the_previous_serial_follows_rollbacks),
+		WITH_STORE(a_rollback_passes_by_what_is_barred),
 		WITH_STORE(committing_the_same_serial_again_changes_nothing),
 		WITH_STORE(the_way_back_skips_what_cannot_be_gone_back_to),
 		WITH_STORE(the_ways_back_of_two_hotfixes_do_not_mix),
