@@ -404,6 +404,7 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 	const char *path = args_at(a, 0);
 	AUTO_JSON json_t *answer = NULL;
 	AUTO_FREE uint8_t *buf = NULL;
+	const json_t *revocation;
 	size_t len;
 	int r;
 
@@ -429,7 +430,13 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 		return r;
 	if (c->json)
 		return cli_print_json(answer, reterr_fail);
-	printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
+	revocation = json_object_get(answer, "revocation");
+	if (revocation)
+		printf("%s: %s of %s, serials %s to %s\n", text_safe(path),
+		       text_of(revocation, "action"), text_of(revocation, "name"),
+		       text_of(revocation, "from"), text_of(revocation, "to"));
+	else
+		printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
 	return 0;
 }
 

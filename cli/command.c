@@ -55,6 +55,15 @@ static const struct opt trust_rotate_opts[] = {
 	OPT_END,
 };
 
+static const struct opt trust_revoke_opts[] = {
+	{ "--through", 0, OPT_VALUE, "SERIAL", "all serials up to this one (only the one named)" },
+	{ "--force-rollback", 0, OPT_FLAG, NULL, "take it back where it runs; else it only is not applied anew" },
+	OPT_REASON,
+	OPT_SIGN,
+	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	OPT_END,
+};
+
 static const struct opt sign_opts[] = {
 	OPT_SIGN,
 	{ "--export", 0, OPT_VALUE, "BYTES", "write the exact bytes to sign, for a key elsewhere" },
@@ -160,7 +169,7 @@ const struct command command_table[] = {
 	 "show what a bundle or a root says, unverified", NULL,
 	 "hotfixctl inspect fix.hotfix\n"},
 	{"sign", sign_run, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES, sign_opts,
-	 "add signatures to a bundle or a root",
+	 "add signatures to a bundle, a root or a revocation",
 	 "Each holder of a key adds one and hands the result on. A key that is elsewhere (a\n"
 	 "token, a machine without network) signs what --export writes: Ed25519 over these\n"
 	 "very bytes. --attach takes the 64 bytes it made, or their base64.",
@@ -182,8 +191,14 @@ const struct command command_table[] = {
 	 "hotfixctl trust rotate root.json --key new.pub --sign release.sec --out root2.json\n"
 	 "hotfixctl trust rotate root.json --floor my-cubic@3 --expires 2028-01-01T00:00:00Z \\\n"
 	 "    --sign release.sec --out root2.json\n"},
-	{"trust import", change_run_trust_import, COMMAND_TRUST, "ROOT", 1, 1, COMPLETE_FILES,
-	 NULL, "make this host trust a root",
+	{"trust revoke", sign_trust_revoke, COMMAND_TRUST, "NAME@SERIAL", 1, 1, COMPLETE_NAMES,
+	 trust_revoke_opts, "take a signed version back",
+	 "Signed by the release threshold and imported as a root is. It holds as long as the\n"
+	 "root in force names enough of the keys that signed it.",
+	 "hotfixctl trust revoke my-cubic@3 --force-rollback --reason \"stalls under loss\" \\\n"
+	 "    --key release.sec --out revocation.json\n"},
+	{"trust import", change_run_trust_import, COMMAND_TRUST, "FILE", 1, 1, COMPLETE_FILES,
+	 NULL, "make this host trust a root, or obey a revocation",
 	 "The first root is taken as it is; a later one must have the next version, and be signed\n"
 	 "by the thresholds of root keys of both.",
 	 "hotfixctl trust import root.json\n"},

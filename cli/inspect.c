@@ -15,6 +15,7 @@
 #include "lib/json.h"
 #include "lib/plain.h"
 #include "store/bytes.h"
+#include "store/revocation.h"
 
 #define ROOT_DEFAULT "/etc/hotfixd/root.json"
 
@@ -264,6 +265,15 @@ static void print_bundle(const struct cli *c, const struct bundle *b, const stru
 		       text_safe(audit_fail->message));
 }
 
+static void print_revocation(const json_t *revocation)
+{
+	static const char *const fields[] = {"name",   "from",	 "to",
+					     "action", "reason", "created"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		print_field(fields[i], text_of(revocation, fields[i]));
+}
+
 static void print_key(const json_t *key, const json_t *scopes)
 {
 	const json_t *scope;
@@ -301,12 +311,38 @@ void inspect_print_root(const json_t *root)
 		       text_safe(name), json_integer_value(floor));
 }
 
+static int inspect_document(const struct cli *c, const struct dsse *d, struct fail *f)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_JSON json_t *doc = NULL;
+	struct revocation v;
+	size_t len;
+	int r;
+
+	if (dsse_unverified_payload(d, DSSE_TYPE_REVOCATION, &len)) {
+		r = revocation_open_unverified(d, &v, f);
+		doc = r == 0 ? revocation_to_json(&v) : NULL;
+	} else {
+		r = trust_open_unverified(d, &trust, f);
+		doc = r == 0 ? trust_to_json(trust) : NULL;
+	}
+	if (r < 0)
+		return r;
+	if (c->json)
+		return cli_print_json(doc, f);
+	if (trust)
+		inspect_print_root(doc);
+	else
+		print_revocation(doc);
+	print_signatures(d);
+	return 0;
+}
+
 int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_FREE struct audit *audit = calloc(1, sizeof(*audit));
-	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO(bundle_freep) struct bundle *b = NULL;
-	AUTO(dsse_freep) struct dsse *root = NULL;
+	AUTO(dsse_freep) struct dsse *document = NULL;
 	AUTO_JSON json_t *doc = NULL, *object = NULL;
 	struct fail audit_fail = {0};
 	AUTO_FREE uint8_t *buf = NULL;
@@ -319,18 +355,9 @@ int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
 	if (r < 0)
 		return r;
-	if (len > 0 && buf[0] == '{') { /* a root, then */
-		r = dsse_parse("root", buf, len, &root, reterr_fail);
-		if (r == 0)
-			r = trust_open_unverified(root, &trust, reterr_fail);
-		if (r < 0)
-			return r;
-		doc = trust_to_json(trust);
-		if (c->json)
-			return cli_print_json(doc, reterr_fail);
-		inspect_print_root(doc);
-		print_signatures(root);
-		return 0;
+	if (len > 0 && buf[0] == '{') { /* a root or a revocation, then */
+		r = dsse_parse("document", buf, len, &document, reterr_fail);
+		return r < 0 ? r : inspect_document(c, document, reterr_fail);
 	}
 	r = bundle_open_unverified(buf, len, &b, reterr_fail);
 	if (r < 0)

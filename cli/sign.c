@@ -16,6 +16,7 @@
 #include "store/bundle.h"
 #include "store/bytes.h"
 #include "store/key.h"
+#include "store/revocation.h"
 
 static void pass_closep(struct pass *p)
 {
@@ -400,19 +401,70 @@ int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_f
 	return r < 0 ? r : write_root(c, a, next, current, reterr_fail);
 }
 
+/* --- trust revoke ------------------------------------------------------------------------- */
+
+int sign_trust_revoke(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(sign_keys_clear) struct sign_keys keys = {.n = 0};
+	struct revocation v = {.created_ms = clock_real_ms(),
+			       .rollback = args_given(a, "--force-rollback")};
+	const char *out = args_value(a, "--out"), *reason = args_value(a, "--reason");
+	const char *through = args_value(a, "--through");
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	if (!out || !reason || !args_given(a, "--key"))
+		return fail_set(
+			reterr_fail, FAIL_USAGE,
+			"trust revoke needs --reason TEXT, --key SEC... and --out FILE");
+	r = cli_parse_version(args_at(a, 0), v.name, &v.from, reterr_fail);
+	if (r == 0 && !v.from)
+		r = fail_set(reterr_fail, FAIL_USAGE, "trust revoke takes NAME@SERIAL");
+	if (r == 0 && strlen(reason) >= sizeof(v.reason))
+		r = fail_set(reterr_fail, FAIL_USAGE, "--reason: more than %zu bytes",
+			     sizeof(v.reason) - 1);
+	v.to = v.from;
+	if (r == 0 && through)
+		r = cli_parse_u64("--through", through, v.from, MANIFEST_SERIAL_MAX, &v.to,
+				  reterr_fail);
+	if (r < 0)
+		return r;
+	snprintf(v.reason, sizeof(v.reason), "%s", reason);
+	r = sign_load_keys(a, "--key", &keys, reterr_fail);
+	if (r == 0)
+		r = revocation_sign(&v, keys.key, keys.n, &text, reterr_fail);
+	if (r == 0)
+		r = sign_write_output(out, NULL, text, strlen(text), reterr_fail);
+	if (r < 0)
+		return r;
+	if (c->json) {
+		AUTO_JSON json_t *doc =
+			json_pack("{s:s, s:s, s:I, s:I, s:b}", "file", out, "name", v.name,
+				  "from", (json_int_t)v.from, "to", (json_int_t)v.to,
+				  "force_rollback", v.rollback);
+
+		return cli_print_json(doc, reterr_fail);
+	}
+	printf("%s: %s of %s, serials %" PRIu64 " to %" PRIu64 "\n"
+	       "on each host: hotfixctl trust import %s\n",
+	       text_safe(out), v.rollback ? "force-rollback" : "no-new-apply", v.name, v.from,
+	       v.to, text_safe(out));
+	return 0;
+}
+
 /* --- sign --------------------------------------------------------------------------------- */
 
-/* What can be signed: a root, or a bundle with its envelope inside. */
+/* What can be signed: a root or a revocation, or a bundle with its envelope inside. */
 struct document {
 	uint8_t *buf;
-	struct dsse *root;
+	struct dsse *plain;
 	struct bundle *bundle;
 	struct dsse *envelope; /* of either */
 };
 
 static void document_clear(struct document *d)
 {
-	dsse_free(d->root);
+	dsse_free(d->plain);
 	bundle_free(d->bundle);
 	free(d->buf);
 }
@@ -420,16 +472,19 @@ static void document_clear(struct document *d)
 static int document_open(const char *path, struct document *d, struct fail *f)
 {
 	AUTO(trust_freep) struct trust *trust = NULL;
+	struct revocation revocation;
 	size_t len;
 	int r = inspect_read_bundle(path, &d->buf, &len, f);
 
 	if (r < 0)
 		return r;
 	if (len > 0 && d->buf[0] == '{') {
-		r = dsse_parse("root", d->buf, len, &d->root, f);
+		r = dsse_parse("document", d->buf, len, &d->plain, f);
 		if (r == 0)
-			r = trust_open_unverified(d->root, &trust, f);
-		d->envelope = d->root;
+			r = dsse_unverified_payload(d->plain, DSSE_TYPE_REVOCATION, &len)
+				    ? revocation_open_unverified(d->plain, &revocation, f)
+				    : trust_open_unverified(d->plain, &trust, f);
+		d->envelope = d->plain;
 		return r;
 	}
 	r = bundle_open_unverified(d->buf, len, &d->bundle, f);
@@ -441,14 +496,14 @@ static int document_open(const char *path, struct document *d, struct fail *f)
 static int document_write(const struct document *d, const char *out, struct fail *f)
 {
 	AUTO_FREE uint8_t *bundle = NULL;
-	AUTO_FREE char *root = NULL;
+	AUTO_FREE char *text = NULL;
 	size_t len = 0;
-	int r = d->root ? dsse_format(d->root, &root, f)
-			: bundle_format(d->bundle, &bundle, &len, f);
+	int r = d->plain ? dsse_format(d->plain, &text, f)
+			 : bundle_format(d->bundle, &bundle, &len, f);
 
 	if (r < 0)
 		return r;
-	return root ? sign_write_output(out, NULL, root, strlen(root), f)
+	return text ? sign_write_output(out, NULL, text, strlen(text), f)
 		    : sign_write_output(out, NULL, bundle, len, f);
 }
 

@@ -12,6 +12,7 @@
 int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int sign_trust_revoke(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_run(struct cli *c, const struct args *a, struct fail *reterr_fail);
 
 struct sign_keys {

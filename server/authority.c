@@ -96,15 +96,48 @@ static int verify(struct store *s, const struct trust *t, const char *name, uint
 	return r;
 }
 
+struct search {
+	const struct trust *trust;
+	const char *name;
+	uint64_t serial;
+	struct revocation *found;
+	bool any;
+};
+
+static int on_revocation(const void *envelope, size_t len, void *cookie)
+{
+	struct search *search = cookie;
+	struct revocation v;
+
+	if (revocation_open(envelope, len, search->trust, &v, NULL) < 0 ||
+	    !revocation_covers(&v, search->name, search->serial))
+		return 0;
+	*search->found = v;
+	search->any = true;
+	return v.rollback;
+}
+
+bool authority_revoked(struct store *s, const struct trust *t, const char *name,
+		       uint64_t serial, struct revocation *ret_revocation)
+{
+	struct search search = {
+		.trust = t, .name = name, .serial = serial, .found = ret_revocation};
+
+	return store_each_revocation(s, on_revocation, &search) == 0 && search.any;
+}
+
 int authority_review(struct store *s, const struct trust *t, const char *name, uint64_t serial,
 		     bool verified, uint32_t actor_uid)
 {
 	char why[FAIL_MESSAGE_BYTES] = "", subject[HOOK_NAME_MAX + 24];
 	AUTO_JSON json_t *detail = NULL;
+	struct revocation revocation;
 	struct store_version v;
 	int r = store_get_version(s, name, serial, &v);
 
-	if (r == 0 && !verified)
+	if (authority_revoked(s, t, name, serial, &revocation))
+		snprintf(why, sizeof(why), "revoked: %s", revocation.reason);
+	else if (r == 0 && !verified)
 		r = verify(s, t, name, serial, why, sizeof(why));
 	if (!why[0] && serial < trust_floor(t, name))
 		snprintf(why, sizeof(why), "it is below the floor %" PRIu64 " of root %" PRIu64,
@@ -192,6 +225,41 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 	log_event(LOG_NOTICE, "root imported version=%" PRIu64 " uid=%u", next->version,
 		  actor_uid);
 	*ret_trust = take_ptr(next);
+	return 0;
+}
+
+int authority_import_revocation(struct store *s, const void *envelope, size_t len,
+				uint32_t actor_uid, struct revocation *ret_revocation,
+				struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO_JSON json_t *detail = NULL;
+	uint64_t now_ms = clock_real_ms();
+	int r = authority_open(s, &t, reterr_fail);
+
+	if (r == 0)
+		r = revocation_open(envelope, len, t, ret_revocation, reterr_fail);
+	if (r < 0)
+		return r;
+	detail = revocation_to_json(ret_revocation);
+	r = store_begin(s);
+	if (r == 0)
+		r = store_put_revocation(s, ret_revocation->sha256, envelope, len, now_ms,
+					 actor_uid);
+	if (r == 0)
+		r = store_audit(s, now_ms, actor_uid, "trust import", ret_revocation->name,
+				"done", detail);
+	if (r == 0)
+		r = review_all(s, t, actor_uid);
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0) {
+		store_rollback(s);
+		return store_error(s, r, reterr_fail);
+	}
+	log_event(LOG_NOTICE,
+		  "revocation imported hotfix=%s from=%" PRIu64 " to=%" PRIu64 " uid=%u",
+		  ret_revocation->name, ret_revocation->from, ret_revocation->to, actor_uid);
 	return 0;
 }
 

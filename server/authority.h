@@ -14,6 +14,7 @@
 #pragma once
 
 #include "lib/fail.h"
+#include "store/revocation.h"
 #include "store/store.h"
 #include "store/trust.h"
 
@@ -25,6 +26,12 @@ int authority_open(struct store *s, struct trust **ret_trust, struct fail *reter
  */
 int authority_import(struct store *s, const void *envelope, size_t len, uint32_t actor_uid,
 		     struct trust **ret_trust, struct fail *reterr_fail);
+int authority_import_revocation(struct store *s, const void *envelope, size_t len,
+				uint32_t actor_uid, struct revocation *ret_revocation,
+				struct fail *reterr_fail);
+/* Is it revoked by those whom t trusts, and how: force-rollback before no-new-apply. */
+bool authority_revoked(struct store *s, const struct trust *t, const char *name,
+		       uint64_t serial, struct revocation *ret_revocation);
 /*
  * Bars a stored version that t does not let be applied, or lifts that. Within a commit.
  * verified: its bundle was opened under t just now.

@@ -27,6 +27,7 @@
 #include "server/probe.h"
 #include "server/reconcile.h"
 #include "server/restore.h"
+#include "server/revoke.h"
 #include "server/work.h"
 
 #define LOCK_WAIT_MS \
@@ -151,6 +152,7 @@ static void on_reconciled(size_t adopted, void *cookie)
 		event_base_loopbreak(d->base);
 		return;
 	}
+	revoke_run(d->hotfixes);
 	restore_start(d->hotfixes, on_restored, d);
 	if (drift_start(d->hotfixes) < 0)
 		log_event(LOG_ERR, "what others change in the kernel will go unnoticed");

@@ -37,6 +37,16 @@ int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail)
 			 "find the cause (hotfixctl history); then hotfixctl resume");
 }
 
+/* no-new-apply binds as an expiry does, force-rollback binds always. */
+static int check_revoked(const struct policy_facts *f, struct fail *reterr_fail)
+{
+	if (!f->revoked || (f->back && !f->revoked->rollback))
+		return 0;
+	fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is revoked: %s", f->manifest->name,
+		 f->manifest->serial, f->revoked->reason);
+	return fail_hint(reterr_fail, "apply a newer serial, or ask its signers");
+}
+
 int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 {
 	const struct manifest *m = f->manifest;
@@ -52,6 +62,9 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 				 "retry %s@%" PRIu64,
 				 m->name, m->serial);
 	}
+	r = check_revoked(f, reterr_fail);
+	if (r < 0)
+		return r;
 	if (m->serial < f->floor) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,
 			 "%s@%" PRIu64 " is below the floor %" PRIu64 " that the root sets",

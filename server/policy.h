@@ -12,6 +12,7 @@
 
 #include "lib/fail.h"
 #include "store/manifest.h"
+#include "store/revocation.h"
 
 enum policy_boot {
 	POLICY_BOOT_NORMAL,
@@ -22,12 +23,13 @@ enum policy_boot {
 
 struct policy_facts {
 	const struct manifest *manifest;
-	uint64_t now_ms;	  /* real time */
-	uint64_t high_water;	  /* highest serial ever committed here */
-	uint64_t floor;		  /* of the root, 0 none */
-	uint64_t root_expires_ms; /* 0: never */
-	bool committed_before;	  /* this very serial, on this host */
-	bool removed;		  /* nothing of it is committed now */
+	uint64_t now_ms;		  /* real time */
+	uint64_t high_water;		  /* highest serial ever committed here */
+	uint64_t floor;			  /* of the root, 0 none */
+	uint64_t root_expires_ms;	  /* 0: never */
+	const struct revocation *revoked; /* or NULL */
+	bool committed_before;		  /* this very serial, on this host */
+	bool removed;			  /* nothing of it is committed now */
 	bool back; /* a rollback or a re-apply: the high-water mark and expiry do not bind */
 	bool quarantined;
 	const char *quarantine_reason;

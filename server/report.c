@@ -100,7 +100,7 @@ json_t *report_version(const struct store_version *v)
 
 struct facts {
 	struct store_hotfix row;
-	struct store_version newest, runs; /* runs.serial 0: nothing, or not stored */
+	struct store_version newest, runs; /* runs: or was committed, and is off */
 	struct store_change last;	   /* newest change */
 	bool has_row, has_version, has_change;
 	uint32_t live, trial;
@@ -130,9 +130,11 @@ static void gather(struct hotfixes *all, const char *name, const struct hotfix *
 	if (h && h->gate) {
 		f->live = gate_live(h->gate, clock_mono_ns());
 		f->trial = f->live != gate_committed(h->gate) ? f->live : 0;
-		store_get_version(all->store, name, gate_version(h->gate, f->live).serial,
-				  &f->runs);
 	}
+	store_get_version(all->store, name,
+			  f->live ? gate_version(h->gate, f->live).serial
+				  : f->row.committed_serial,
+			  &f->runs);
 }
 
 static const char *state_of(const struct facts *f, const struct hotfix *h, char reason[1100])
@@ -161,6 +163,8 @@ static const char *state_of(const struct facts *f, const struct hotfix *h, char 
 	if (f->has_row && f->row.disabled) {
 		if (!reason[0] || !h || !h->problem[0])
 			snprintf(reason, 1100, "disabled by an operator");
+		if (f->runs.barred[0])
+			snprintf(reason, 1100, "it may not be applied: %s", f->runs.barred);
 		return "disabled";
 	}
 	if (f->newest.quarantined) {

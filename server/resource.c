@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/authority.h"
+#include "server/revoke.h"
 #include "server/verb.h"
 #include "store/bundle.h"
 
@@ -330,14 +331,36 @@ int resource_get_trust(struct call *call, struct fail *reterr_fail)
 	return r;
 }
 
-static int import_root(struct call *call, struct fail *reterr_fail)
+static int import_revocation(struct call *call, const uint8_t *bytes, size_t len,
+			     struct fail *reterr_fail)
 {
+	struct revocation v;
+	int r = authority_import_revocation(call->api->c.store, bytes, len, call->uid, &v,
+					    reterr_fail);
+
+	if (r < 0)
+		return r;
+	revoke_run(call->api->c.hotfixes);
+	call_answer_or_fail(call->req,
+			    json_pack("{s:o}", "revocation", revocation_to_json(&v)));
+	return 0;
+}
+
+/* A root, or what the release keys of the one in force revoke. */
+static int import_document(struct call *call, struct fail *reterr_fail)
+{
+	AUTO(dsse_freep) struct dsse *document = NULL;
 	AUTO(trust_freep) struct trust *trust = NULL;
 	const uint8_t *bytes;
-	size_t len;
+	size_t len, payload_len;
 	int r;
 
 	bytes = call_bytes(call, &len);
+	r = dsse_parse("document", bytes, len, &document, reterr_fail);
+	if (r < 0)
+		return r;
+	if (dsse_unverified_payload(document, DSSE_TYPE_REVOCATION, &payload_len))
+		return import_revocation(call, bytes, len, reterr_fail);
 	r = authority_import(call->api->c.store, bytes, len, call->uid, &trust, reterr_fail);
 	if (r == 0)
 		call_answer_or_fail(call->req,
@@ -347,7 +370,7 @@ static int import_root(struct call *call, struct fail *reterr_fail)
 
 int resource_import_trust(struct call *call, struct fail *reterr_fail)
 {
-	return refusal_of(call, "trust import", "root", import_root(call, reterr_fail),
+	return refusal_of(call, "trust import", "document", import_document(call, reterr_fail),
 			  reterr_fail);
 }
 

@@ -62,6 +62,7 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO_FREE const char **live = NULL;
 	struct store_version version;
+	struct revocation revocation;
 	struct store_hotfix row = {0};
 	struct policy_facts facts = {
 		.manifest = m, .now_ms = clock_real_ms(), .boot = h->all->boot, .back = back};
@@ -85,6 +86,8 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	if (r < 0)
 		return r;
 	facts.root_expires_ms = trust->expires_ms;
+	if (authority_revoked(h->all->store, trust, m->name, m->serial, &revocation))
+		facts.revoked = &revocation;
 	facts.floor = trust_floor(trust, m->name);
 	r = store_get_hotfix(h->all->store, m->name, &row);
 	if (r == 0 || r == -ENOENT)
@@ -227,6 +230,20 @@ int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
+/* What is loaded still is switched to without asking the policy again. */
+static int refuse_revoked(struct hotfixes *all, const char *name, uint64_t serial,
+			  struct fail *reterr_fail)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	struct revocation v;
+
+	if (authority_open(all->store, &trust, NULL) < 0 ||
+	    !authority_revoked(all->store, trust, name, serial, &v) || !v.rollback)
+		return 0;
+	return fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is revoked: %s", name, serial,
+			v.reason);
+}
+
 int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
 		  uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail)
 {
@@ -285,6 +302,9 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 			"rollback goes only to what ran here before: hotfixctl history %s",
 			name);
 	}
+	r = refuse_revoked(all, name, to, reterr_fail);
+	if (r < 0)
+		return r;
 	index = h->gate ? gate_index_of(h->gate, to) : 0;
 	if (index) {
 		h->change.index = index;

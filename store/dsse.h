@@ -18,11 +18,12 @@
 #include "lib/fail.h"
 #include "store/key.h"
 
-#define DSSE_BYTES_MAX	    (1U << 20)
-#define DSSE_SIGNATURES_MAX 32
+#define DSSE_BYTES_MAX	     (1U << 20)
+#define DSSE_SIGNATURES_MAX  32
 
-#define DSSE_TYPE_MANIFEST  "application/vnd.hotfixd.manifest+json"
-#define DSSE_TYPE_ROOT	    "application/vnd.hotfixd.root+json"
+#define DSSE_TYPE_MANIFEST   "application/vnd.hotfixd.manifest+json"
+#define DSSE_TYPE_ROOT	     "application/vnd.hotfixd.root+json"
+#define DSSE_TYPE_REVOCATION "application/vnd.hotfixd.revocation+json"
 
 struct dsse;
 

@@ -115,6 +115,13 @@ static const char *const migrations[] = {
 	/* 3 */
 	"ALTER TABLE version ADD COLUMN barred TEXT NOT NULL DEFAULT ''"
 	"	CHECK(length(CAST(barred AS BLOB)) <= 255);",
+
+	/* 4 */
+	"CREATE TABLE revocation ("
+	"	sha256 BLOB PRIMARY KEY CHECK(length(sha256) = 32),"
+	"	envelope BLOB NOT NULL,"
+	"	imported_ms INTEGER NOT NULL,"
+	"	actor_uid INTEGER NOT NULL) STRICT;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
@@ -272,6 +279,36 @@ int store_each_root(struct store *s, int (*fn)(const struct store_root *root, vo
 
 		root.envelope = sql_blob(rows, 0, &root.len);
 		if (fn(&root, cookie) != 0)
+			return 0;
+		r = 0;
+	}
+	return r;
+}
+
+int store_put_revocation(struct store *s, const uint8_t sha256[32], const void *envelope,
+			 size_t len, uint64_t now_ms, uint32_t actor_uid)
+{
+	return sql_run(s->q,
+		       "INSERT INTO revocation(sha256, envelope, imported_ms, actor_uid)"
+		       " VALUES(?, ?, ?, ?) ON CONFLICT(sha256)"
+		       " DO UPDATE SET envelope = excluded.envelope",
+		       "bbuu", (const void *)sha256, (size_t)32, envelope, len, now_ms,
+		       (uint64_t)actor_uid);
+}
+
+int store_each_revocation(struct store *s,
+			  int (*fn)(const void *envelope, size_t len, void *cookie),
+			  void *cookie)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT envelope FROM revocation ORDER BY imported_ms", "");
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		size_t len;
+		const void *envelope = sql_blob(rows, 0, &len);
+
+		if (fn(envelope, len, cookie) != 0)
 			return 0;
 		r = 0;
 	}

@@ -60,6 +60,14 @@ struct store_root {
 int store_each_root(struct store *s, int (*fn)(const struct store_root *root, void *cookie),
 		    void *cookie);
 
+/* By the digest of its payload; the same with other signatures takes its place. */
+int store_put_revocation(struct store *s, const uint8_t sha256[32], const void *envelope,
+			 size_t len, uint64_t now_ms, uint32_t actor_uid);
+/* Oldest first; fn returns non-zero to stop. */
+int store_each_revocation(struct store *s,
+			  int (*fn)(const void *envelope, size_t len, void *cookie),
+			  void *cookie);
+
 /* ---- versions ------------------------------------------------------------- */
 struct store_version {
 	char name[HOOK_NAME_MAX + 1];

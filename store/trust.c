@@ -321,6 +321,7 @@ uint64_t trust_floor(const struct trust *t, const char *name)
 	return (uint64_t)json_integer_value(json_object_get(t->floors, name));
 }
 
+/* hook NULL: any */
 static bool in_scope(const struct trust *t, const struct key_public *key, const char *name,
 		     const char *hook)
 {
@@ -333,7 +334,7 @@ static bool in_scope(const struct trust *t, const struct key_public *key, const 
 			continue;
 		limited = true;
 		if (fnmatch(s->name, name, 0) == 0 &&
-		    (strcmp(s->hook, "*") == 0 || strcmp(s->hook, hook) == 0))
+		    (!hook || strcmp(s->hook, "*") == 0 || strcmp(s->hook, hook) == 0))
 			return true;
 	}
 	return !limited;
@@ -350,7 +351,7 @@ struct trust_role trust_release_for(const struct trust *t, const char *name,
 
 		while (h < n_hooks && in_scope(t, key, name, hook_type_name(hooks[h].type)))
 			h++;
-		if (h == n_hooks)
+		if (h == n_hooks && in_scope(t, key, name, NULL))
 			role.keys[role.n_keys++] = *key;
 	}
 	return role;

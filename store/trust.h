@@ -87,7 +87,7 @@ int trust_open_unverified(const struct dsse *d, struct trust **ret_trust,
 			  struct fail *reterr_fail);
 struct trust *trust_free(struct trust *t);
 uint64_t trust_floor(const struct trust *t, const char *name); /* 0: none */
-/* The release role without the keys whose scopes leave out this name or one of its hooks. */
+/* The release role without the keys whose scopes leave out this name or one of these hooks. */
 struct trust_role trust_release_for(const struct trust *t, const char *name,
 				    const struct hook *hooks, size_t n_hooks);
 /* Name and hook of a scope; -EINVAL. */

@@ -234,4 +234,83 @@ test_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
 	expect 0 hotfixctl disable one
 }
 
+# revoked FILE NAME@SERIAL OPTION...: made by key a, and imported
+revoked() {
+	local file=$T/$instance/$1
+	shift
+
+	expect 0 hotfixctl trust revoke "$@" --reason "stalls under loss" --key "$T/a.sec" --out "$file"
+	expect 0 hotfixctl trust import "$file"
+}
+
+test_a_revocation_forbids_new_applies_or_takes_back_what_runs() {
+	use revoking
+	one_cc_run_at_a_time
+	first --root-key "$T/c.pub"
+	for serial in 1 2 3; do
+		made one $serial cc_reno a
+		expect 0 hotfixctl import "$bundle"
+		expect 0 hotfixctl apply one@$serial --commit
+	done
+	made two 1 several a
+	expect 0 hotfixctl import "$bundle"
+
+	revoked soft one@3
+	says 'no-new-apply of one, serials 3 to 3'
+	expect 0 hotfixctl inspect "$T/revoking/soft"
+	says 'stalls under loss'
+	hotfix_is one live 3 3
+	says 'revoked: stalls under loss'
+	expect 0 hotfixctl disable one
+	expect 0 hotfixctl enable one
+
+	revoked hard one@2 --through 3 --force-rollback
+	eventually idle one
+	hotfix_is one live 1 1
+	expect 0 hotfixctl history one -j
+	json '.changes[0] | [.verb, .serial, .outcome] | @csv' '"rollback",1,"done"'
+	expect 4 hotfixctl rollback one --to 2
+	says 'one@2 is revoked'
+	expect 4 hotfixctl apply one@3
+	says 'one@3 is revoked'
+
+	# Nothing to go back to: off.
+	revoked all one@1 --force-rollback
+	eventually idle one
+	hotfix_is one disabled - 1
+	says 'revoked: stalls under loss'
+	expect 4 hotfixctl enable one
+	serves
+
+	# By stolen keys: they lose it with their place in the root.
+	rotate 1 2 --key "$T/b.pub" --sign "$T/c.sec"
+	expect 0 import 2
+	expect 0 hotfixctl sign "$T/revoking/one@1" --key "$T/b.sec" --out "$T/revoking/again"
+	expect 0 hotfixctl import "$T/revoking/again"
+	expect 0 hotfixctl enable one
+	hotfix_is one live 1 1
+	expect 0 hotfixctl disable one
+}
+
+test_only_the_release_threshold_revokes() {
+	use unheard
+	expect 0 hotfixctl trust init --key "$T/a.pub" "$T/b.pub" --threshold 2 --out "$T/unheard/1" \
+		--scope "$T/b.pub:tcp-*:*"
+	hotfixd
+	expect 0 import 1
+	expect 0 hotfixctl trust revoke tcp-one@1 --reason none --key "$T/a.sec" --out "$T/unheard/one"
+	expect 4 import one
+	says 'must sign'
+	expect 0 hotfixctl sign "$T/unheard/one" --key "$T/b.sec" --out "$T/unheard/both"
+	expect 0 import both
+	expect 0 import both
+	expect 0 hotfixctl trust revoke one@1 --reason none --key "$T/a.sec" "$T/b.sec" --out "$T/unheard/other"
+	expect 4 import other
+	says 'scopes fit one'
+	# A root is no revocation, nor the other way round.
+	expect 4 hotfixctl trust rotate "$T/unheard/both" --out "$T/unheard/2"
+	expect 0 hotfixctl audit -j
+	json '[.rows[] | select(.action == "trust import" and .result == "bad_signature")] | length > 0' true
+}
+
 run_tests "$@"

@@ -83,12 +83,44 @@ static void a_root_that_was_put_into_the_database_is_trusted_by_nobody(void **st
 	assert_int_equal(import(3, 3, 4, &f), -EKEYREJECTED);
 }
 
+static void take_back(uint64_t from, uint64_t to, bool rollback, int key)
+{
+	struct revocation v = {.name = "fix", .from = from, .to = to, .rollback = rollback},
+			  got;
+	AUTO_FREE char *text = NULL;
+	struct fail f;
+
+	assert_ok(revocation_sign(&v, &signed_keys[key], 1, &text, NULL));
+	assert_ok(authority_import_revocation(store, text, strlen(text), 0, &got, &f));
+	assert_ok(authority_import_revocation(store, text, strlen(text), 0, &got, &f));
+}
+
+static void the_harder_revocation_counts_as_long_as_its_signers_do(void **state)
+{
+	AUTO(trust_freep) struct trust *one = NULL, *two = NULL;
+	struct revocation v;
+	struct fail f;
+
+	(void)state;
+	assert_ok(import(1, 0, 0, &f));
+	assert_ok(authority_open(store, &one, &f));
+	take_back(1, 3, true, 0);
+	take_back(2, 9, false, 0);
+	assert_true(authority_revoked(store, one, "fix", 2, &v) && v.rollback);
+	assert_true(authority_revoked(store, one, "fix", 9, &v) && !v.rollback);
+	assert_false(authority_revoked(store, one, "fix", 10, &v));
+	assert_ok(import(2, 1, 2, &f));
+	assert_ok(authority_open(store, &two, &f));
+	assert_false(authority_revoked(store, two, "fix", 2, &v));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(the_chain_leads_to_the_root_in_force),
 		WITH_STORE(the_first_root_may_be_of_any_version),
 		WITH_STORE(a_root_that_was_put_into_the_database_is_trusted_by_nobody),
+		WITH_STORE(the_harder_revocation_counts_as_long_as_its_signers_do),
 	};
 
 	return cmocka_run_group_tests(tests, signed_setup, signed_teardown);

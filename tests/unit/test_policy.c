@@ -74,6 +74,20 @@ static void the_floor_of_the_root_binds_rollbacks_too(void **state)
 	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
 }
 
+static void a_revocation_stops_new_applies_and_a_forced_one_all(void **state)
+{
+	struct revocation v = {.reason = "bad"};
+	struct policy_facts f = facts();
+
+	(void)state;
+	f.revoked = &v;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	v.rollback = true;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+}
+
 static void an_expired_root_stops_first_attaches_and_nothing_else(void **state)
 {
 	struct policy_facts f = facts();
@@ -180,6 +194,7 @@ int main(void)
 		cmocka_unit_test(the_floor_of_the_root_binds_rollbacks_too),
 		cmocka_unit_test(
 			an_expired_version_is_not_attached_for_the_first_time_but_may_come_back),
+		cmocka_unit_test(a_revocation_stops_new_applies_and_a_forced_one_all),
 		cmocka_unit_test(an_expired_root_stops_first_attaches_and_nothing_else),
 		cmocka_unit_test(quarantine_and_kill_switch_refuse),
 		cmocka_unit_test(requires_and_conflicts_look_at_what_is_live),

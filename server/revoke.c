@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "server/revoke.h"
+
+#include <inttypes.h>
+
+#include "lib/log.h"
+#include "server/authority.h"
+#include "server/verb.h"
+
+static void on_again(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	revoke_run(cookie);
+}
+
+/* The change that is over is not left yet: from the loop, then. */
+static void on_change_over(uint64_t change_id, const struct fail *fail, void *cookie)
+{
+	struct hotfixes *all = cookie;
+
+	(void)change_id;
+	(void)fail;
+	event_base_once(all->base, -1, EV_TIMEOUT, on_again, all, &(struct timeval){0});
+}
+
+static bool taken_back(struct hotfixes *all, const struct trust *t, const char *name,
+		       uint64_t serial, struct revocation *ret_revocation)
+{
+	return serial && authority_revoked(all->store, t, name, serial, ret_revocation) &&
+	       ret_revocation->rollback;
+}
+
+static void take_back(struct hotfix *h, const struct revocation *v)
+{
+	char reason[sizeof(v->reason) + 16];
+	struct fail f;
+	uint64_t id;
+
+	snprintf(reason, sizeof(reason), "revoked: %s", v->reason);
+	log_event(LOG_NOTICE, "revoked hotfix=%s serial=%" PRIu64 " why=\"%s\"", h->name,
+		  hotfix_live_serial(h), v->reason);
+	if (verb_rollback(h->all, h->name, 0, reason, 0, &id, &f) < 0 &&
+	    verb_disable(h->all, h->name, reason, 0, &id, &f) < 0)
+		log_event(LOG_ERR, "not taken back hotfix=%s why=\"%s\"", h->name, f.message);
+}
+
+void revoke_run(struct hotfixes *all)
+{
+	AUTO(trust_freep) struct trust *t = NULL;
+	struct store_hotfix row;
+	struct revocation v;
+	struct hotfix *h;
+	struct fail f;
+
+	if (authority_open(all->store, &t, &f) < 0)
+		return; /* nothing can be revoked where nobody is trusted; status says why */
+	TAILQ_FOREACH(h, &all->list, link) {
+		bool live = taken_back(all, t, h->name, hotfix_live_serial(h), &v);
+
+		if (live && (h->phase == HOTFIX_IDLE || h->phase == HOTFIX_TRIAL))
+			take_back(h, &v);
+		/* What it goes back to, or becomes, may be revoked as well. */
+		if (h->phase != HOTFIX_IDLE &&
+		    (live || taken_back(all, t, h->name, h->change.serial, &v) ||
+		     (store_get_hotfix(all->store, h->name, &row) == 0 &&
+		      taken_back(all, t, h->name, row.committed_serial, &v))))
+			hotfix_wait(all, h->change.id, HOTFIX_WAIT_END, on_change_over, all);
+	}
+}
