@@ -75,12 +75,68 @@ static int walk_chain(struct store *s, json_t *chain, struct trust **ret_trust,
 	return 0;
 }
 
-int authority_open(struct store *s, struct trust **ret_trust, struct fail *reterr_fail)
+int authority_trust(struct store *s, struct trust **ret_trust, struct fail *reterr_fail)
 {
 	return walk_chain(s, NULL, ret_trust, reterr_fail);
 }
 
-/* ---- what is stored, under the root in force ------------------------------------------- */
+/* ---- the root with what its release keys revoke ---------------------------------------- */
+
+static int on_revocation(const void *envelope, size_t len, void *cookie)
+{
+	struct authority *a = cookie;
+	struct revocation v, *more;
+
+	if (revocation_open(envelope, len, a->trust, &v, NULL) < 0)
+		return 0; /* of keys that count no more */
+	more = realloc(a->revocations, (a->n_revocations + 1) * sizeof(v));
+	if (!more)
+		return 1;
+	a->revocations = more;
+	a->revocations[a->n_revocations++] = v;
+	return 0;
+}
+
+int authority_open(struct store *s, struct authority **ret_authority, struct fail *reterr_fail)
+{
+	AUTO(authority_freep) struct authority *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = authority_trust(s, &a->trust, reterr_fail);
+	if (r < 0)
+		return r;
+	r = store_each_revocation(s, on_revocation, a);
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	*ret_authority = take_ptr(a);
+	return 0;
+}
+
+struct authority *authority_free(struct authority *a)
+{
+	if (a) {
+		trust_free(a->trust);
+		free(a->revocations);
+	}
+	free(a);
+	return NULL;
+}
+
+const struct revocation *authority_revoked(const struct authority *a, const char *name,
+					   uint64_t serial)
+{
+	const struct revocation *found = NULL;
+
+	for (size_t i = 0; i < a->n_revocations; i++)
+		if (revocation_covers(&a->revocations[i], name, serial) &&
+		    (!found || a->revocations[i].rollback))
+			found = &a->revocations[i];
+	return found;
+}
+
+/* ---- what is stored, under all that ---------------------------------------------------- */
 
 static int verify(struct store *s, const struct trust *t, const char *name, uint64_t serial,
 		  char *why, size_t room)
@@ -96,52 +152,23 @@ static int verify(struct store *s, const struct trust *t, const char *name, uint
 	return r;
 }
 
-struct search {
-	const struct trust *trust;
-	const char *name;
-	uint64_t serial;
-	struct revocation *found;
-	bool any;
-};
-
-static int on_revocation(const void *envelope, size_t len, void *cookie)
+int authority_review(struct store *s, const struct authority *a, const char *name,
+		     uint64_t serial, bool verified, uint32_t actor_uid)
 {
-	struct search *search = cookie;
-	struct revocation v;
-
-	if (revocation_open(envelope, len, search->trust, &v, NULL) < 0 ||
-	    !revocation_covers(&v, search->name, search->serial))
-		return 0;
-	*search->found = v;
-	search->any = true;
-	return v.rollback;
-}
-
-bool authority_revoked(struct store *s, const struct trust *t, const char *name,
-		       uint64_t serial, struct revocation *ret_revocation)
-{
-	struct search search = {
-		.trust = t, .name = name, .serial = serial, .found = ret_revocation};
-
-	return store_each_revocation(s, on_revocation, &search) == 0 && search.any;
-}
-
-int authority_review(struct store *s, const struct trust *t, const char *name, uint64_t serial,
-		     bool verified, uint32_t actor_uid)
-{
+	const struct revocation *revoked = authority_revoked(a, name, serial);
 	char why[FAIL_MESSAGE_BYTES] = "", subject[HOOK_NAME_MAX + 24];
+	uint64_t floor = trust_floor(a->trust, name);
 	AUTO_JSON json_t *detail = NULL;
-	struct revocation revocation;
 	struct store_version v;
 	int r = store_get_version(s, name, serial, &v);
 
-	if (authority_revoked(s, t, name, serial, &revocation))
-		snprintf(why, sizeof(why), "revoked: %s", revocation.reason);
-	else if (r == 0 && !verified)
-		r = verify(s, t, name, serial, why, sizeof(why));
-	if (!why[0] && serial < trust_floor(t, name))
+	if (revoked)
+		snprintf(why, sizeof(why), "revoked: %s", revoked->reason);
+	else if (serial < floor)
 		snprintf(why, sizeof(why), "it is below the floor %" PRIu64 " of root %" PRIu64,
-			 trust_floor(t, name), t->version);
+			 floor, a->trust->version);
+	else if (r == 0 && !verified)
+		r = verify(s, a->trust, name, serial, why, sizeof(why));
 	if (r < 0 || (!why[0] && !v.barred[0]))
 		return r;
 	r = store_bar(s, name, serial, why);
@@ -159,17 +186,21 @@ static int add_version(const struct store_version *v, void *cookie)
 						       (json_int_t)v->serial));
 }
 
-static int review_all(struct store *s, const struct trust *t, uint32_t actor_uid)
+/* Within the commit that changed whom this host trusts. */
+static int review_all(struct store *s, uint32_t actor_uid)
 {
+	AUTO(authority_freep) struct authority *a = NULL;
 	AUTO_JSON json_t *versions = json_array();
 	const json_t *v;
 	size_t i;
-	int r = store_each_version(s, NULL, add_version, versions);
+	int r = authority_open(s, &a, NULL);
 
+	if (r == 0)
+		r = store_each_version(s, NULL, add_version, versions);
 	json_array_foreach(versions, i, v)
 		if (r == 0)
 			r = authority_review(
-				s, t, json_string_value(json_object_get(v, "name")),
+				s, a, json_string_value(json_object_get(v, "name")),
 				(uint64_t)json_integer_value(json_object_get(v, "serial")),
 				false, actor_uid);
 	return r;
@@ -192,7 +223,7 @@ static int put_root(struct store *s, const struct trust *t, const void *envelope
 	if (r == 0)
 		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", detail);
 	if (r == 0)
-		r = review_all(s, t, actor_uid);
+		r = review_all(s, actor_uid);
 	if (r == 0)
 		r = store_commit(s);
 	if (r < 0)
@@ -205,7 +236,7 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 {
 	AUTO(trust_freep) struct trust *current = NULL, *next = NULL;
 	struct fail none;
-	int r = authority_open(s, &current, &none);
+	int r = authority_trust(s, &current, &none);
 
 	if (r < 0 && none.code != FAIL_NO_TRUST) {
 		*reterr_fail = none;
@@ -235,7 +266,7 @@ int authority_import_revocation(struct store *s, const void *envelope, size_t le
 	AUTO(trust_freep) struct trust *t = NULL;
 	AUTO_JSON json_t *detail = NULL;
 	uint64_t now_ms = clock_real_ms();
-	int r = authority_open(s, &t, reterr_fail);
+	int r = authority_trust(s, &t, reterr_fail);
 
 	if (r == 0)
 		r = revocation_open(envelope, len, t, ret_revocation, reterr_fail);
@@ -250,7 +281,7 @@ int authority_import_revocation(struct store *s, const void *envelope, size_t le
 		r = store_audit(s, now_ms, actor_uid, "trust import", ret_revocation->name,
 				"done", detail);
 	if (r == 0)
-		r = review_all(s, t, actor_uid);
+		r = review_all(s, actor_uid);
 	if (r == 0)
 		r = store_commit(s);
 	if (r < 0) {
@@ -269,7 +300,7 @@ const char *authority_warning(struct store *s, char *out, size_t room)
 	struct fail f;
 
 	out[0] = 0;
-	if (authority_open(s, &t, &f) == 0)
+	if (authority_trust(s, &t, &f) == 0)
 		return trust_warning(t, clock_real_ms(), out, room);
 	if (f.code != FAIL_NO_TRUST)
 		snprintf(out, room, "%s", f.message);

@@ -13,13 +13,26 @@
  */
 #pragma once
 
+#include "lib/cleanup.h"
 #include "lib/fail.h"
 #include "store/revocation.h"
 #include "store/store.h"
 #include "store/trust.h"
 
-/* The root in force. */
-int authority_open(struct store *s, struct trust **ret_trust, struct fail *reterr_fail);
+struct authority {
+	struct trust *trust;
+	struct revocation *revocations; /* those that the release keys of trust signed */
+	size_t n_revocations;
+};
+
+/* The root in force, alone. */
+int authority_trust(struct store *s, struct trust **ret_trust, struct fail *reterr_fail);
+int authority_open(struct store *s, struct authority **ret_authority, struct fail *reterr_fail);
+struct authority *authority_free(struct authority *a);
+/* What revokes this version, force-rollback before no-new-apply; NULL. */
+const struct revocation *authority_revoked(const struct authority *a, const char *name,
+					   uint64_t serial);
+
 /*
  * Takes the first root as it is, later ones when they follow the one in force, which may be
  * handed in again.
@@ -29,17 +42,16 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 int authority_import_revocation(struct store *s, const void *envelope, size_t len,
 				uint32_t actor_uid, struct revocation *ret_revocation,
 				struct fail *reterr_fail);
-/* Is it revoked by those whom t trusts, and how: force-rollback before no-new-apply. */
-bool authority_revoked(struct store *s, const struct trust *t, const char *name,
-		       uint64_t serial, struct revocation *ret_revocation);
 /*
- * Bars a stored version that t does not let be applied, or lifts that. Within a commit.
- * verified: its bundle was opened under t just now.
+ * Bars a stored version that a does not let be applied, or lifts that. Within a commit.
+ * verified: its bundle was opened under a->trust just now.
  */
-int authority_review(struct store *s, const struct trust *t, const char *name, uint64_t serial,
-		     bool verified, uint32_t actor_uid);
+int authority_review(struct store *s, const struct authority *a, const char *name,
+		     uint64_t serial, bool verified, uint32_t actor_uid);
 /* {"root","envelope","warning":text|null,"chain":[{"version","sha256","created","imported",
  *  "imported_uid"}, oldest first]} */
 int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail);
 /* What is to be said about the expiry of the root in force; "". */
 const char *authority_warning(struct store *s, char *out, size_t room);
+
+DEFINE_AUTO(struct authority, authority_free)

@@ -252,7 +252,7 @@ int hotfix_open_bundle(struct hotfixes *all, const char *name, uint64_t serial,
 	size_t len;
 	int r;
 
-	r = authority_open(all->store, &trust, reterr_fail);
+	r = authority_trust(all->store, &trust, reterr_fail);
 	if (r < 0)
 		return r;
 	r = store_get_bundle(all->store, name, serial, &buf, &len);

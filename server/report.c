@@ -154,7 +154,7 @@ static const char *state_of(const struct facts *f, const struct hotfix *h, char 
 		return "trial";
 	if (f->live) {
 		if (f->runs.barred[0])
-			snprintf(reason, 1100, "it runs on, but would not be applied again: %s",
+			snprintf(reason, 1100, "it runs on, but may not be applied anew: %s",
 				 f->runs.barred);
 		if (!reason[0] && h->adopted)
 			snprintf(reason, 1100, "adopted: it was live when hotfixd started");

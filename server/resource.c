@@ -278,27 +278,27 @@ int resource_doctor(struct call *call, struct fail *reterr_fail)
 	return look(call, "doctor", NULL, 0, reterr_fail);
 }
 
-static int open_body(struct call *call, struct trust **ret_trust, struct bundle **ret_bundle,
-		     struct fail *reterr_fail)
+static int open_body(struct call *call, struct authority **ret_authority,
+		     struct bundle **ret_bundle, struct fail *reterr_fail)
 {
 	const uint8_t *bytes;
 	size_t len;
 	int r;
 
-	r = authority_open(call->api->c.store, ret_trust, reterr_fail);
+	r = authority_open(call->api->c.store, ret_authority, reterr_fail);
 	if (r < 0)
 		return r;
 	bytes = call_bytes(call, &len);
-	return bundle_open(bytes, len, *ret_trust, ret_bundle, reterr_fail);
+	return bundle_open(bytes, len, (*ret_authority)->trust, ret_bundle, reterr_fail);
 }
 
 int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
-	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO(authority_freep) struct authority *authority = NULL;
 	const uint8_t *bytes;
 	size_t len;
-	int r = open_body(call, &trust, &bundle, reterr_fail);
+	int r = open_body(call, &authority, &bundle, reterr_fail);
 
 	if (r < 0)
 		return r;
@@ -362,10 +362,11 @@ static int import_document(struct call *call, struct fail *reterr_fail)
 	if (dsse_unverified_payload(document, DSSE_TYPE_REVOCATION, &payload_len))
 		return import_revocation(call, bytes, len, reterr_fail);
 	r = authority_import(call->api->c.store, bytes, len, call->uid, &trust, reterr_fail);
-	if (r == 0)
-		call_answer_or_fail(call->req,
-				    json_pack("{s:o}", "root", trust_to_json(trust)));
-	return r;
+	if (r < 0)
+		return r;
+	revoke_run(call->api->c.hotfixes); /* older words may count again */
+	call_answer_or_fail(call->req, json_pack("{s:o}", "root", trust_to_json(trust)));
+	return 0;
 }
 
 int resource_import_trust(struct call *call, struct fail *reterr_fail)
@@ -393,7 +394,7 @@ static void describe(const struct bundle *b, uint32_t uid, struct store_version 
 int resource_import(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
-	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO(authority_freep) struct authority *authority = NULL;
 	struct store *s = call->api->c.store;
 	struct store_version v;
 	struct audit audit;
@@ -403,7 +404,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	size_t len;
 	int r;
 
-	r = open_body(call, &trust, &bundle, reterr_fail);
+	r = open_body(call, &authority, &bundle, reterr_fail);
 	if (r == 0)
 		r = audit_object(bundle->object, bundle->object_len, &audit, reterr_fail);
 	if (r == 0)
@@ -426,7 +427,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", NULL);
 	}
 	if (r == 0 && !already)
-		r = authority_review(s, trust, v.name, v.serial, true, call->uid);
+		r = authority_review(s, authority, v.name, v.serial, true, call->uid);
 	if (r == 0)
 		r = store_commit(s);
 	if (r < 0)

@@ -24,11 +24,13 @@ static void on_change_over(uint64_t change_id, const struct fail *fail, void *co
 	event_base_once(all->base, -1, EV_TIMEOUT, on_again, all, &(struct timeval){0});
 }
 
-static bool taken_back(struct hotfixes *all, const struct trust *t, const char *name,
-		       uint64_t serial, struct revocation *ret_revocation)
+/* NULL: serial stays. */
+static const struct revocation *forced(const struct authority *a, const char *name,
+				       uint64_t serial)
 {
-	return serial && authority_revoked(all->store, t, name, serial, ret_revocation) &&
-	       ret_revocation->rollback;
+	const struct revocation *v = serial ? authority_revoked(a, name, serial) : NULL;
+
+	return v && v->rollback ? v : NULL;
 }
 
 static void take_back(struct hotfix *h, const struct revocation *v)
@@ -47,24 +49,22 @@ static void take_back(struct hotfix *h, const struct revocation *v)
 
 void revoke_run(struct hotfixes *all)
 {
-	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO(authority_freep) struct authority *a = NULL;
 	struct store_hotfix row;
-	struct revocation v;
 	struct hotfix *h;
-	struct fail f;
 
-	if (authority_open(all->store, &t, &f) < 0)
-		return; /* nothing can be revoked where nobody is trusted; status says why */
+	if (authority_open(all->store, &a, NULL) < 0)
+		return; /* nothing is revoked where nobody is trusted; status says why */
 	TAILQ_FOREACH(h, &all->list, link) {
-		bool live = taken_back(all, t, h->name, hotfix_live_serial(h), &v);
+		const struct revocation *v = forced(a, h->name, hotfix_live_serial(h));
 
-		if (live && (h->phase == HOTFIX_IDLE || h->phase == HOTFIX_TRIAL))
-			take_back(h, &v);
+		if (v && (h->phase == HOTFIX_IDLE || h->phase == HOTFIX_TRIAL))
+			take_back(h, v);
 		/* What it goes back to, or becomes, may be revoked as well. */
 		if (h->phase != HOTFIX_IDLE &&
-		    (live || taken_back(all, t, h->name, h->change.serial, &v) ||
+		    (v || forced(a, h->name, h->change.serial) ||
 		     (store_get_hotfix(all->store, h->name, &row) == 0 &&
-		      taken_back(all, t, h->name, row.committed_serial, &v))))
+		      forced(a, h->name, row.committed_serial))))
 			hotfix_wait(all, h->change.id, HOTFIX_WAIT_END, on_change_over, all);
 	}
 }

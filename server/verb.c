@@ -59,10 +59,9 @@ static int find_version(struct hotfixes *all, const char *name, uint64_t serial,
 static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 			struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO(authority_freep) struct authority *authority = NULL;
 	AUTO_FREE const char **live = NULL;
 	struct store_version version;
-	struct revocation revocation;
 	struct store_hotfix row = {0};
 	struct policy_facts facts = {
 		.manifest = m, .now_ms = clock_real_ms(), .boot = h->all->boot, .back = back};
@@ -82,13 +81,12 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 			live[facts.n_live++] = other->name;
 	facts.live = live;
 
-	r = authority_open(h->all->store, &trust, reterr_fail);
+	r = authority_open(h->all->store, &authority, reterr_fail);
 	if (r < 0)
 		return r;
-	facts.root_expires_ms = trust->expires_ms;
-	if (authority_revoked(h->all->store, trust, m->name, m->serial, &revocation))
-		facts.revoked = &revocation;
-	facts.floor = trust_floor(trust, m->name);
+	facts.root_expires_ms = authority->trust->expires_ms;
+	facts.revoked = authority_revoked(authority, m->name, m->serial);
+	facts.floor = trust_floor(authority->trust, m->name);
 	r = store_get_hotfix(h->all->store, m->name, &row);
 	if (r == 0 || r == -ENOENT)
 		r = store_high_water(h->all->store, m->name, &facts.high_water);
@@ -230,18 +228,39 @@ int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
-/* What is loaded still is switched to without asking the policy again. */
-static int refuse_revoked(struct hotfixes *all, const char *name, uint64_t serial,
-			  struct fail *reterr_fail)
+/*
+ * What is loaded still is switched to without asking the policy again: not what those who are
+ * trusted now took away. That the database cannot tell is no reason to refuse the way back.
+ */
+static int refuse_barred(struct hotfixes *all, const char *name, uint64_t serial,
+			 struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
-	struct revocation v;
+	AUTO(authority_freep) struct authority *authority = NULL;
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	const struct revocation *v;
+	struct fail why;
+	uint64_t floor;
+	size_t len;
 
-	if (authority_open(all->store, &trust, NULL) < 0 ||
-	    !authority_revoked(all->store, trust, name, serial, &v) || !v.rollback)
+	if (authority_open(all->store, &authority, NULL) < 0)
 		return 0;
-	return fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is revoked: %s", name, serial,
-			v.reason);
+	v = authority_revoked(authority, name, serial);
+	if (v && v->rollback)
+		return fail_set(reterr_fail, FAIL_POLICY, "%s@%" PRIu64 " is revoked: %s", name,
+				serial, v->reason);
+	floor = trust_floor(authority->trust, name);
+	if (serial < floor)
+		return fail_set(reterr_fail, FAIL_DOWNGRADE,
+				"%s@%" PRIu64 " is below the floor %" PRIu64
+				" that the root sets",
+				name, serial, floor);
+	if (hotfix_open_bundle(all, name, serial, &buf, &len, &bundle, &why) < 0 &&
+	    why.code == FAIL_BAD_SIGNATURE) {
+		*reterr_fail = why;
+		return -fail_errno(why.code);
+	}
+	return 0;
 }
 
 int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
@@ -302,7 +321,7 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 			"rollback goes only to what ran here before: hotfixctl history %s",
 			name);
 	}
-	r = refuse_revoked(all, name, to, reterr_fail);
+	r = refuse_barred(all, name, to, reterr_fail);
 	if (r < 0)
 		return r;
 	index = h->gate ? gate_index_of(h->gate, to) : 0;

@@ -215,7 +215,7 @@ test_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
 	json '[.versions[] | [.name, .serial, .state]] | @json' \
 		'[["one",1,"barred"],["one",2,"barred"],["three",1,"barred"],["two",1,"stored"]]'
 	hotfix_is one live 1 1
-	says 'runs on, but would not be applied again'
+	says 'runs on, but may not be applied anew'
 	expect 4 hotfixctl apply one@2
 	expect 4 hotfixctl apply three
 	# Signed anew by who is trusted now, it is the same version.
@@ -224,6 +224,8 @@ test_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
 	expect 0 hotfixctl apply one@2 --commit
 	# Back would be to a version that nobody trusted signed.
 	expect 9 hotfixctl rollback one
+	expect 4 hotfixctl rollback one --to 1
+	says 'signed by'
 	rotate 2 3 --floor one@3 --sign "$T/c.sec"
 	expect 0 import 3
 	hotfix_is one live 2 2
