@@ -82,16 +82,24 @@ int authority_trust(struct store *s, struct trust **ret_trust, struct fail *rete
 
 /* ---- the root with what its release keys revoke ---------------------------------------- */
 
+struct collect {
+	struct authority *into;
+	int r;
+};
+
 static int on_revocation(const void *envelope, size_t len, void *cookie)
 {
-	struct authority *a = cookie;
+	struct collect *c = cookie;
+	struct authority *a = c->into;
 	struct revocation v, *more;
 
 	if (revocation_open(envelope, len, a->trust, &v, NULL) < 0)
 		return 0; /* of keys that count no more */
 	more = realloc(a->revocations, (a->n_revocations + 1) * sizeof(v));
-	if (!more)
+	if (!more) {
+		c->r = -ENOMEM; /* one that is left out would not count */
 		return 1;
+	}
 	a->revocations = more;
 	a->revocations[a->n_revocations++] = v;
 	return 0;
@@ -100,6 +108,7 @@ static int on_revocation(const void *envelope, size_t len, void *cookie)
 int authority_open(struct store *s, struct authority **ret_authority, struct fail *reterr_fail)
 {
 	AUTO(authority_freep) struct authority *a = calloc(1, sizeof(*a));
+	struct collect c = {.into = a};
 	int r;
 
 	if (!a)
@@ -107,9 +116,11 @@ int authority_open(struct store *s, struct authority **ret_authority, struct fai
 	r = authority_trust(s, &a->trust, reterr_fail);
 	if (r < 0)
 		return r;
-	r = store_each_revocation(s, on_revocation, a);
+	r = store_each_revocation(s, on_revocation, &c);
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
+	if (c.r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	*ret_authority = take_ptr(a);
 	return 0;
 }

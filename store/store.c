@@ -303,7 +303,7 @@ int store_each_revocation(struct store *s,
 	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
 	int r;
 
-	r = sql_ask(s->q, &rows, "SELECT envelope FROM revocation ORDER BY imported_ms", "");
+	r = sql_ask(s->q, &rows, "SELECT envelope FROM revocation ORDER BY rowid", "");
 	while (r == 0 && (r = sql_next(rows)) > 0) {
 		size_t len;
 		const void *envelope = sql_blob(rows, 0, &len);

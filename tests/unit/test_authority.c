@@ -102,11 +102,13 @@ static void the_harder_revocation_counts_as_long_as_its_signers_do(void **state)
 
 	(void)state;
 	assert_ok(import(1, 0, 0, &f));
-	take_back(1, 3, true, 0);
 	take_back(2, 9, false, 0);
+	take_back(1, 3, true, 0);
+	take_back(3, 3, false, 0);
 	assert_ok(authority_open(store, &one, &f));
-	assert_int_equal(one->n_revocations, 2);
+	assert_int_equal(one->n_revocations, 3);
 	assert_true(authority_revoked(one, "fix", 2)->rollback);
+	assert_true(authority_revoked(one, "fix", 3)->rollback);
 	assert_false(authority_revoked(one, "fix", 9)->rollback);
 	assert_null(authority_revoked(one, "fix", 10));
 	assert_null(authority_revoked(one, "other", 2));
