@@ -58,6 +58,8 @@ static int walk_chain(struct store *s, json_t *chain, struct trust **ret_trust,
 	newest = w.trust;
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
+	if (w.r < 0 && w.fail.code == FAIL_INTERNAL)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "%s", w.fail.message);
 	if (w.r < 0) {
 		fail_set(reterr_fail, FAIL_BAD_SIGNATURE,
 			 "the stored roots do not follow each other, the database was changed "
@@ -92,10 +94,11 @@ static int on_revocation(const void *envelope, size_t len, void *cookie)
 	struct collect *c = cookie;
 	struct authority *a = c->into;
 	struct revocation v, *more;
+	struct fail f = {.code = FAIL_NONE};
 
-	if (revocation_open(envelope, len, a->trust, &v, NULL) < 0)
+	if (revocation_open(envelope, len, a->trust, &v, &f) < 0 && f.code != FAIL_INTERNAL)
 		return 0; /* of keys that count no more */
-	more = realloc(a->revocations, (a->n_revocations + 1) * sizeof(v));
+	more = f.code ? NULL : realloc(a->revocations, (a->n_revocations + 1) * sizeof(v));
 	if (!more) {
 		c->r = -ENOMEM; /* one that is left out would not count */
 		return 1;

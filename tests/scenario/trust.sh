@@ -163,6 +163,15 @@ test_a_key_signs_only_within_its_scopes() {
 	expect 0 hotfixctl import "$bundle"
 	expect 0 hotfixctl trust show
 	says 'only tcp-\*, hooks struct_ops'
+	rotate 1 2-kept --sign "$T/a.sec"
+	expect 0 hotfixctl inspect "$T/scoped/2-kept"
+	says 'only tcp-\*, hooks struct_ops'
+	rotate 1 2-gone --key "$T/a.pub" --sign "$T/a.sec"
+	expect 0 hotfixctl inspect "$T/scoped/2-gone"
+	says_not 'only'
+	expect 2 hotfixctl trust rotate "$T/scoped/1" --scope "$T/b.pub:tcp-*" --out "$T/scoped/none"
+	expect 4 hotfixctl trust rotate "$T/scoped/1" --scope "$T/c.pub:*:*" --out "$T/scoped/none"
+	says 'no release key'
 	rotate 1 2 --scope "$T/b.pub:*:*" --sign "$T/a.sec"
 	expect 0 import 2
 	expect 0 hotfixctl import "$T/scoped/tcp-two@1"
