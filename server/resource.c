@@ -346,22 +346,13 @@ static int import_revocation(struct call *call, const uint8_t *bytes, size_t len
 	return 0;
 }
 
-/* A root, or what the release keys of the one in force revoke. */
-static int import_document(struct call *call, struct fail *reterr_fail)
+static int import_root(struct call *call, const uint8_t *bytes, size_t len,
+		       struct fail *reterr_fail)
 {
-	AUTO(dsse_freep) struct dsse *document = NULL;
 	AUTO(trust_freep) struct trust *trust = NULL;
-	const uint8_t *bytes;
-	size_t len, payload_len;
-	int r;
+	int r = authority_import(call->api->c.store, bytes, len, call->uid, &trust,
+				 reterr_fail);
 
-	bytes = call_bytes(call, &len);
-	r = dsse_parse("document", bytes, len, &document, reterr_fail);
-	if (r < 0)
-		return r;
-	if (dsse_unverified_payload(document, DSSE_TYPE_REVOCATION, &payload_len))
-		return import_revocation(call, bytes, len, reterr_fail);
-	r = authority_import(call->api->c.store, bytes, len, call->uid, &trust, reterr_fail);
 	if (r < 0)
 		return r;
 	revoke_run(call->api->c.hotfixes); /* older words may count again */
@@ -369,9 +360,24 @@ static int import_document(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+/* A root, or what the release keys of the one in force revoke. */
 int resource_import_trust(struct call *call, struct fail *reterr_fail)
 {
-	return refusal_of(call, "trust import", "document", import_document(call, reterr_fail),
+	AUTO(dsse_freep) struct dsse *document = NULL;
+	bool revocation = false;
+	const uint8_t *bytes;
+	size_t len, payload_len;
+	int r;
+
+	bytes = call_bytes(call, &len);
+	r = dsse_parse("document", bytes, len, &document, reterr_fail);
+	if (r == 0) {
+		revocation =
+			dsse_unverified_payload(document, DSSE_TYPE_REVOCATION, &payload_len);
+		r = revocation ? import_revocation(call, bytes, len, reterr_fail)
+			       : import_root(call, bytes, len, reterr_fail);
+	}
+	return refusal_of(call, "trust import", revocation ? "revocation" : "root", r,
 			  reterr_fail);
 }
 
