@@ -216,6 +216,20 @@ struct text_table *text_table_new(const struct text_column *columns, size_t n, b
 	return t;
 }
 
+/* Tables are pasted into spreadsheets: there a leading quote says that it is text. */
+static char *cell_of(const char *s)
+{
+	char *cell = or_abort(malloc(strlen(s) + 2));
+
+	strcpy(cell + 1, s);
+	plain_make(cell + 1, false);
+	if (plain_is_formula(cell + 1))
+		cell[0] = '\'';
+	else
+		memmove(cell, cell + 1, strlen(cell + 1) + 1);
+	return cell;
+}
+
 void text_table_line(struct text_table *t, ...)
 {
 	va_list ap;
@@ -229,8 +243,7 @@ void text_table_line(struct text_table *t, ...)
 	for (size_t i = 0; i < t->n; i++) {
 		const char *s = va_arg(ap, const char *);
 
-		t->cells[t->n_lines * t->n + i] = or_abort(strdup(s ? s : ""));
-		plain_make(t->cells[t->n_lines * t->n + i], false);
+		t->cells[t->n_lines * t->n + i] = cell_of(s ? s : "");
 	}
 	va_end(ap);
 	t->n_lines++;

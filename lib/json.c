@@ -193,3 +193,25 @@ int json_fields_end(struct json_fields *f)
 	}
 	return f->r;
 }
+
+char *json_text(const json_t *doc)
+{
+	AUTO_FREE char *text = json_dumps(doc, JSON_COMPACT | JSON_ENSURE_ASCII);
+	char *out, *to;
+	size_t n = 0;
+
+	for (const char *p = text; p && *p; p++)
+		n += strchr("<>&'\x7f", *p) ? 6 : 1;
+	out = text ? malloc(n + 1) : NULL;
+	if (!out)
+		return NULL;
+	to = out;
+	/* Outside of strings JSON has none of these. */
+	for (const char *p = text; *p; p++)
+		if (strchr("<>&'\x7f", *p))
+			to += sprintf(to, "\\u%04x", (unsigned int)*p);
+		else
+			*to++ = *p;
+	*to = 0;
+	return out;
+}

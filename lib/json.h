@@ -30,6 +30,12 @@ int json_parse(const char *what, const void *buf, size_t len, json_t **ret_doc,
 	       struct fail *reterr_fail);
 
 /*
+ * For a stranger's eyes: on one line, ASCII alone, and '<', '>', '&' and '\'' escaped, so that
+ * neither a terminal nor a browser finds in its strings what it would obey. NULL: no memory.
+ */
+char *json_text(const json_t *doc);
+
+/*
  * Reading the fields of one object. After the first error the rest do nothing
  * and return their default, so that a parser reads its fields in a row and asks
  * once, in json_fields_end(), which also refuses keys that were never asked for.

@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Bytes of the character at s, which is not the end; 0: not UTF-8. */
 static size_t decode(const unsigned char *s, uint32_t *ret_c)
@@ -71,4 +73,17 @@ void plain_make(char *s, bool lines)
 			*to++ = *from++;
 	}
 	*to = 0;
+}
+
+bool plain_is_formula(const char *s)
+{
+	char *end;
+
+	s += strspn(s, " \t");
+	if (!*s || !strchr("=+-@", *s))
+		return false;
+	if (s[0] == '-' && s[1] == 0)
+		return false;
+	strtod(s, &end);
+	return *end != 0;
 }

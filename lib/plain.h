@@ -14,3 +14,8 @@
 bool plain_is(const char *s, bool lines);
 /* In place, never longer: what is not plain becomes '?', an unwanted line break or tab ' '. */
 void plain_make(char *s, bool lines);
+/*
+ * A spreadsheet would calculate it: it begins with '=', '+', '-' or '@' (or with a blank before
+ * these) and is neither "-" alone nor a number.
+ */
+bool plain_is_formula(const char *s);

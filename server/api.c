@@ -21,19 +21,21 @@
 #include "store/bundle.h" /* BUNDLE_BYTES_MAX */
 
 #define HEADERS_BYTES_MAX 16384
-#define GROUPS_MAX	  1024
 
 /* ---- routing ------------------------------------------------------------------------------
  */
 
-enum access { READ, CHANGE };
+#define READ   CONFIG_READ
+#define APPLY  CONFIG_APPLY
+#define COMMIT CONFIG_COMMIT
+#define TRUST  CONFIG_TRUST
 enum body { NO_BODY, JSON, BYTES };
 
 /* "*" matches one segment: a hot-fix name, a serial or an id. */
 static const struct route {
 	enum evhttp_cmd_type method;
 	const char *path;
-	enum access access;
+	enum config_role role; /* at least; apply and rollback may take more */
 	enum body body;
 	int (*fn)(struct call *call, struct fail *reterr_fail);
 } routes[] = {
@@ -46,21 +48,21 @@ static const struct route {
 	{EVHTTP_REQ_GET, "audit/verify", READ, NO_BODY, resource_audit_verify},
 	{EVHTTP_REQ_GET, "events", READ, NO_BODY, resource_events},
 	{EVHTTP_REQ_GET, "doctor", READ, NO_BODY, resource_doctor},
-	{EVHTTP_REQ_POST, "doctor", CHANGE, BYTES, resource_doctor_bundle},
+	{EVHTTP_REQ_POST, "doctor", APPLY, BYTES, resource_doctor_bundle},
 	{EVHTTP_REQ_GET, "trust", READ, NO_BODY, resource_get_trust},
-	{EVHTTP_REQ_POST, "trust", CHANGE, BYTES, resource_import_trust},
-	{EVHTTP_REQ_POST, "bundles", CHANGE, BYTES, resource_import},
-	{EVHTTP_REQ_POST, "hotfixes/*/apply", CHANGE, JSON, resource_apply},
-	{EVHTTP_REQ_POST, "hotfixes/*/commit", CHANGE, JSON, resource_commit},
-	{EVHTTP_REQ_POST, "hotfixes/*/rollback", CHANGE, JSON, resource_rollback},
-	{EVHTTP_REQ_POST, "hotfixes/*/disable", CHANGE, JSON, resource_disable},
-	{EVHTTP_REQ_POST, "hotfixes/*/enable", CHANGE, JSON, resource_enable},
-	{EVHTTP_REQ_POST, "hotfixes/*/enforce", CHANGE, JSON, resource_enforce},
-	{EVHTTP_REQ_POST, "hotfixes/*/observe", CHANGE, JSON, resource_observe},
-	{EVHTTP_REQ_POST, "hotfixes/*/*/retry", CHANGE, JSON, resource_retry},
-	{EVHTTP_REQ_POST, "resume", CHANGE, JSON, resource_resume},
-	{EVHTTP_REQ_DELETE, "hotfixes/*", CHANGE, NO_BODY, resource_remove},
-	{EVHTTP_REQ_DELETE, "hotfixes/*/*", CHANGE, NO_BODY, resource_remove},
+	{EVHTTP_REQ_POST, "trust", TRUST, BYTES, resource_import_trust},
+	{EVHTTP_REQ_POST, "bundles", APPLY, BYTES, resource_import},
+	{EVHTTP_REQ_POST, "hotfixes/*/apply", APPLY, JSON, resource_apply},
+	{EVHTTP_REQ_POST, "hotfixes/*/commit", COMMIT, JSON, resource_commit},
+	{EVHTTP_REQ_POST, "hotfixes/*/rollback", APPLY, JSON, resource_rollback},
+	{EVHTTP_REQ_POST, "hotfixes/*/disable", COMMIT, JSON, resource_disable},
+	{EVHTTP_REQ_POST, "hotfixes/*/enable", COMMIT, JSON, resource_enable},
+	{EVHTTP_REQ_POST, "hotfixes/*/enforce", COMMIT, JSON, resource_enforce},
+	{EVHTTP_REQ_POST, "hotfixes/*/observe", COMMIT, JSON, resource_observe},
+	{EVHTTP_REQ_POST, "hotfixes/*/*/retry", APPLY, JSON, resource_retry},
+	{EVHTTP_REQ_POST, "resume", COMMIT, JSON, resource_resume},
+	{EVHTTP_REQ_DELETE, "hotfixes/*", COMMIT, NO_BODY, resource_remove},
+	{EVHTTP_REQ_DELETE, "hotfixes/*/*", COMMIT, NO_BODY, resource_remove},
 };
 
 static bool path_matches(const char *pattern, const struct call *call)
@@ -96,47 +98,15 @@ static int split_path(char *path, struct call *call)
 	return 0;
 }
 
-static bool is_member(int fd, const char *group)
+static int take_peer(struct call *call, struct fail *reterr_fail)
 {
-	const struct group *g = group[0] ? getgrnam(group) : NULL;
-	gid_t groups[GROUPS_MAX];
-	socklen_t len = sizeof(groups);
-	struct ucred cred;
-	socklen_t cred_len = sizeof(cred);
-
-	if (!g)
-		return false;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0 &&
-	    cred.gid == g->gr_gid)
-		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
-		return false;
-	for (size_t i = 0; i < len / sizeof(gid_t); i++)
-		if (groups[i] == g->gr_gid)
-			return true;
-	return false;
-}
-
-static int check_access(struct call *call, enum access access, struct fail *reterr_fail)
-{
-	const struct config *c = call->api->c.config;
 	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
 	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn));
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+	if (access_peer_of(fd, &call->peer) < 0)
 		return fail_set(reterr_fail, FAIL_PERMISSION, "the peer has no credentials");
-	call->uid = cred.uid;
-	if (cred.uid == 0 || is_member(fd, c->admin_group))
-		return 0;
-	if (access == READ && (strcmp(c->readers, "all") == 0 || is_member(fd, c->readers)))
-		return 0;
-	fail_set(reterr_fail, FAIL_PERMISSION, "uid %u may not %s here", cred.uid,
-		 access == READ ? "read" : "change hot-fixes");
-	return fail_hint(reterr_fail, "become root or a member of the group %s%s",
-			 c->admin_group,
-			 access == READ ? "; [access] readers can let others read" : "");
+	call->uid = call->peer.uid;
+	return 0;
 }
 
 static void refuse_method(struct call *call, const char *uri)
@@ -169,14 +139,11 @@ static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail
 		path_known = true;
 		if (routes[i].method != method)
 			continue;
-		r = check_access(call, routes[i].access, reterr_fail);
-		if (r < 0) {
-			call_audit_refusal(call,
-					   routes[i].access == READ ? "denied read"
-								    : "denied change",
-					   uri, reterr_fail);
+		r = take_peer(call, reterr_fail);
+		if (r == 0)
+			r = call_need(call, routes[i].role, reterr_fail);
+		if (r < 0)
 			return r;
-		}
 		if (strncmp(routes[i].path, "hotfixes/", 9) == 0 &&
 		    !hook_name_valid(call->segment[1])) {
 			fail_set(reterr_fail, FAIL_USAGE, "\"%.80s\" is not a hot-fix name",
@@ -208,6 +175,7 @@ static void on_request(struct evhttp_request *req, void *cookie)
 	int r;
 
 	TAILQ_INIT(&call.query);
+	call.path = path ? path : "";
 	if (evhttp_uri_get_query(uri))
 		evhttp_parse_query_str(evhttp_uri_get_query(uri), &call.query);
 	if (!copy)
@@ -230,6 +198,16 @@ static int somebody_listens(const struct sockaddr_un *addr)
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
+}
+
+/* Somebody who is neither root nor in the admin group has a role. */
+static bool others_may(const struct config *c)
+{
+	bool may = c->readers[0];
+
+	for (size_t i = 0; i < CONFIG_ROLES; i++)
+		may |= c->roles[i][0] != 0;
+	return may;
 }
 
 static int listen_on(const struct config *c, int *ret_fd, struct fail *reterr_fail)
@@ -264,7 +242,7 @@ static int listen_on(const struct config *c, int *ret_fd, struct fail *reterr_fa
 		r = -errno;
 	/* Who may do what is decided by credentials; the mode only keeps out those who may
 	 * nothing. */
-	if (r == 0 && chmod(c->socket, c->readers[0] ? 0666 : 0660) < 0)
+	if (r == 0 && chmod(c->socket, others_may(c) ? 0666 : 0660) < 0)
 		r = -errno;
 	if (r == 0 && listen(fd, 128) < 0)
 		r = -errno;

@@ -16,7 +16,7 @@
 void call_answer(struct evhttp_request *req, int status, json_t *doc)
 {
 	struct evbuffer *b = evbuffer_new();
-	char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	char *text = doc ? json_text(doc) : NULL;
 
 	json_decref(doc);
 	if (!b || !text) {
@@ -30,6 +30,8 @@ void call_answer(struct evhttp_request *req, int status, json_t *doc)
 	free(text);
 	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
 			  "application/json");
+	evhttp_add_header(evhttp_request_get_output_headers(req), "X-Content-Type-Options",
+			  "nosniff");
 	evhttp_send_reply(req, status, NULL, b);
 	evbuffer_free(b);
 }
@@ -253,4 +255,18 @@ void call_audit_refusal(struct call *call, const char *action, const char *subje
 		LOG_WARNING,
 		"refused action=\"%s\" subject=%s uid=%u code=%s why=\"%s\" left_out=%" PRIu64,
 		action, subject, call->uid, fail_name(fail->code), fail->message, left.same);
+}
+
+int call_need(struct call *call, enum config_role role, struct fail *reterr_fail)
+{
+	const struct config *c = call->api->c.config;
+	char action[THROTTLE_WHAT_BYTES / 2];
+	int r;
+
+	if (access_allowed(c, &call->peer, role))
+		return 0;
+	r = access_refuse(c, &call->peer, role, reterr_fail);
+	snprintf(action, sizeof(action), "denied %s", config_role_name(role));
+	call_audit_refusal(call, action, call->path, reterr_fail);
+	return r;
 }

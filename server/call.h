@@ -17,6 +17,7 @@
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 
+#include "server/access.h"
 #include "server/api.h"
 #include "server/throttle.h"
 
@@ -37,7 +38,9 @@ struct call {
 	const char *segment[CALL_SEGMENTS_MAX]; /* "hotfixes", "NAME", "apply" */
 	size_t n_segments;
 	struct evkeyvalq query;
-	uint32_t uid;
+	const char *path;
+	struct access_peer peer;
+	uint32_t uid; /* the peer's */
 	json_t *body; /* of requests that carry JSON */
 };
 
@@ -60,6 +63,9 @@ void call_refuse(struct evhttp_request *req, const struct fail *fail);
 /* A refusal leaves nothing but a row that says who tried what: server/throttle.h bounds them. */
 void call_audit_refusal(struct call *call, const char *action, const char *subject,
 			const struct fail *fail);
+
+/* The peer must have this role; who has not leaves a row as well. */
+int call_need(struct call *call, enum config_role role, struct fail *reterr_fail);
 
 /* NULL: out of memory. */
 struct parked *call_park(struct call *call);

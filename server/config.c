@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include "lib/log.h"
 #include "server/health.h"
 
-enum kind { PATH, GROUP, DURATION, LEVEL, POLICY, CHECKS };
+enum kind { PATH, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -40,6 +41,14 @@ static const struct {
 	 "group whose members may change hot-fixes"},
 	{"access", "readers", NULL, GROUP, AT(readers), "", 0, 0,
 	 "group that may read, or \"all\"; empty: only root and admin_group"},
+	{"roles", "read", NULL, NAMES, AT(roles[CONFIG_READ]), "", 0, 0,
+	 "users and @groups that may look, or \"all\""},
+	{"roles", "apply", NULL, NAMES, AT(roles[CONFIG_APPLY]), "", 0, 0,
+	 "users and @groups that may store bundles and put them on trial"},
+	{"roles", "commit", NULL, NAMES, AT(roles[CONFIG_COMMIT]), "", 0, 0,
+	 "users and @groups that may decide what stays: commit, roll back, disable, remove"},
+	{"roles", "trust", NULL, NAMES, AT(roles[CONFIG_TRUST]), "", 0, 0,
+	 "users and @groups that may hand in roots and revocations"},
 	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
 	 "how long the kernel lets a trial run without word from hotfixd"},
 	{"trial", "health_off", NULL, CHECKS, AT(health_off), "", 0, 0,
@@ -77,11 +86,43 @@ int config_log_priority(const struct config *c)
 	return level_of(c->log_level);
 }
 
+const char *config_role_name(enum config_role role)
+{
+	static const char *const names[CONFIG_ROLES] = {[CONFIG_READ] = "read",
+							[CONFIG_APPLY] = "apply",
+							[CONFIG_COMMIT] = "commit",
+							[CONFIG_TRUST] = "trust"};
+
+	return names[role];
+}
+
+/* Words of [roles]: the next one into ret_word, from *at on. */
+static bool next_name(const char **at, char ret_word[CONFIG_ROLE_BYTES])
+{
+	size_t len;
+
+	*at += strspn(*at, " ");
+	len = strcspn(*at, " ");
+	snprintf(ret_word, CONFIG_ROLE_BYTES, "%.*s", (int)len, *at);
+	*at += len;
+	return len > 0;
+}
+
+static bool is_name(const char *word)
+{
+	static const char good[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	word += word[0] == '@';
+	return word[0] && word[0] != '-' && strspn(word, good) == strlen(word);
+}
+
 /* NULL when value was taken, else why not: good until the next call. */
 static const char *set(struct config *c, size_t i, const char *value)
 {
 	static char bounds[2 * CLOCK_DURATION_BYTES + 32];
-	char min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES];
+	char min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES], word[CONFIG_ROLE_BYTES];
+	const char *rest = value;
 	void *at = (char *)c + settings[i].offset;
 	uint64_t ms;
 
@@ -106,6 +147,16 @@ static const char *set(struct config *c, size_t i, const char *value)
 	case CHECKS:
 		if (!health_off_valid(value))
 			return "names no health check; hotfixd(8) lists them";
+		break;
+	case NAMES:
+		if (strlen(value) >= sizeof(word))
+			return "is too long";
+		while (next_name(&rest, word)) {
+			if (!is_name(word))
+				return "must be users and @groups with blanks between them";
+			if (strcmp(word, "all") == 0 && at != c->roles[CONFIG_READ])
+				return "cannot be all: that much is for some only";
+		}
 		break;
 	case GROUP:
 		break;
@@ -249,11 +300,29 @@ int config_load(int argc, char **argv, struct config *ret_config, struct fail *r
 	return 0;
 }
 
+/* Each of them, as a role has them: the first that nobody knows into ret_word. */
+static bool has_stranger(const char *names, char ret_word[CONFIG_ROLE_BYTES])
+{
+	while (next_name(&names, ret_word))
+		if (ret_word[0] == '@'		   ? !getgrnam(ret_word + 1)
+		    : strcmp(ret_word, "all") != 0 ? !getpwnam(ret_word)
+						   : false)
+			return true;
+	return false;
+}
+
 int config_check_groups(const struct config *c, struct fail *reterr_fail)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
 		const char *at = (const char *)c + settings[i].offset;
+		char word[CONFIG_ROLE_BYTES];
 
+		if (settings[i].kind == NAMES && has_stranger(at, word)) {
+			fail_set(reterr_fail, FAIL_USAGE, "[%s] %s: there is no such %s: %s",
+				 settings[i].section, settings[i].key,
+				 word[0] == '@' ? "group" : "user", word);
+			return fail_hint(reterr_fail, "until there is, it lets nobody in");
+		}
 		if (settings[i].kind != GROUP || strcmp(at, settings[i].otherwise) == 0 ||
 		    (at == c->readers && strcmp(at, "all") == 0) || getgrnam(at))
 			continue;

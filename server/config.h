@@ -17,6 +17,10 @@
 
 #define CONFIG_PATH_BYTES   256
 #define CONFIG_FILE_DEFAULT "/etc/hotfixd/hotfixd.conf"
+#define CONFIG_ROLE_BYTES   160
+
+/* What each lets its holders do: server/access.h */
+enum config_role { CONFIG_READ, CONFIG_APPLY, CONFIG_COMMIT, CONFIG_TRUST, CONFIG_ROLES };
 
 struct config {
 	char state_dir[CONFIG_PATH_BYTES];
@@ -24,6 +28,7 @@ struct config {
 	char bpffs[CONFIG_PATH_BYTES];
 	char admin_group[64]; /* may change; root always may */
 	char readers[64];     /* may read: a group name, or "all"; "" only the above */
+	char roles[CONFIG_ROLES][CONFIG_ROLE_BYTES]; /* users and @groups, beside the above */
 	uint64_t lease_ms;
 	char health_off[256]; /* names of health checks that this host does without */
 	uint64_t boot_delay_ms;
@@ -39,8 +44,9 @@ struct config {
 
 /* Defaults, then the file, then the flags. argv[0] is skipped. */
 int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail);
-/* That the groups exist which were set: asks whatever knows the groups, a network maybe. */
+/* That users and groups exist which were set: asks whatever knows them, a network maybe. */
 int config_check_groups(const struct config *c, struct fail *reterr_fail);
+const char *config_role_name(enum config_role role);
 int config_log_priority(const struct config *c);
 void config_usage(void);
 /* Every setting with its value as in force, one "section.key = value" a line. */

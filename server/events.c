@@ -10,6 +10,7 @@
 #include <event2/bufferevent.h>
 
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "lib/hook.h"
 
 struct kept {
@@ -108,7 +109,7 @@ void events_emit(struct events *ev, json_t *doc)
 		json_object_set_new(
 			doc, "time",
 			json_string(clock_format_timestamp(clock_real_ms(), stamp)));
-	line = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+	line = doc ? json_text(doc) : NULL;
 	if (line) {
 		free(k->line);
 		k->line = line;

@@ -479,6 +479,10 @@ int resource_apply(struct call *call, struct fail *reterr_fail)
 	r = call_as_usage(json_fields_end(&f), reterr_fail);
 	if (r < 0)
 		return r;
+	if (a.commit && !dry_run)
+		r = call_need(call, CONFIG_COMMIT, reterr_fail);
+	if (r < 0)
+		return r;
 	if (dry_run)
 		return look_at_stored(call, "check", call->segment[1], a.serial, reterr_fail);
 	r = verb_apply(call->api->c.hotfixes, call->segment[1], &a, &id, reterr_fail);
@@ -515,15 +519,26 @@ int resource_commit(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+static bool is_on_trial(struct call *call, const char *name)
+{
+	const struct hotfix *h = hotfix_find(call->api->c.hotfixes, name);
+
+	return h && h->phase == HOTFIX_TRIAL;
+}
+
 int resource_rollback(struct call *call, struct fail *reterr_fail)
 {
 	const char *reason;
 	uint64_t id, to;
 	int r = take_reason(call, true, &reason, &to, reterr_fail);
 
-	if (r == 0)
-		r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason,
-				  call->uid, &id, reterr_fail);
+	/* Who may put on trial may end it. */
+	if (r == 0 && !is_on_trial(call, call->segment[1]))
+		r = call_need(call, CONFIG_COMMIT, reterr_fail);
+	if (r < 0)
+		return r;
+	r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason, call->uid, &id,
+			  reterr_fail);
 	if (r < 0)
 		return refusal_of(call, "rollback", call->segment[1], r, reterr_fail);
 	call_answer_when(call, id, HOTFIX_WAIT_END, true);

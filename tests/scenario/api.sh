@@ -159,6 +159,21 @@ test_events_are_one_json_document_a_line() {
 		fail "the event was $line"
 }
 
+test_an_answer_is_nothing_that_a_browser_would_run() {
+	pack marked 1 cc_reno '{"title":"<script>alert(1)</script> & more"}'
+	answers 200 /bundles -X POST --data-binary "@$bundle"
+	answers 200 /hotfixes -D "$T/headers"
+	! grep -q '[<>&]' "$out" || fail "markup: $(cat "$out")"
+	json '.versions[] | select(.name == "marked") | .title' '<script>alert(1)</script> & more'
+	grep -qi '^x-content-type-options: nosniff' "$T/headers" || fail "$(cat "$T/headers")"
+}
+
+test_a_title_is_no_formula_in_a_table() {
+	stored formula 1 cc_reno '{"title":"=1+cmd|calc"}'
+	expect 0 hotfixctl list
+	says " '=1\\+cmd"
+}
+
 # --- bad requests ------------------------------------------------------------------------------
 
 test_unknown_paths_and_methods_are_refused() {

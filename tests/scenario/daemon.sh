@@ -267,6 +267,33 @@ test_root_and_the_group_may_change_and_read() {
 	expect 0 as 4242 1 remove granted
 }
 
+test_each_role_lets_its_holders_do_that_and_no_more() {
+	printf '[access]\nadmin_group =\n[roles]\n%s\n' 'apply = nobody @daemon' 'commit = @bin' 'trust = @sys' >"$T/conf"
+	use roles
+	trusting --config "$T/conf"
+	pack granted 1 cc_reno
+	chmod 644 "$bundle" "$T/root"
+	as 4242 1 import "$bundle" || fail "apply does not let import"
+	expect 0 as 4242 1 status
+	expect 11 as 4242 1 remove granted
+	says 'uid 4242 lacks the role "commit"' "\[roles\] commit in $T/conf" '@bin'
+	expect 11 as 4242 1 apply granted --commit
+	says 'role "commit"'
+	expect 11 as 4242 1 trust import "$T/root"
+	says 'role "trust"' '@sys'
+	expect 11 as 4242 2 import "$bundle"
+	says 'role "apply"' 'nobody @daemon'
+	expect 0 as 4242 3 trust import "$T/root"
+	expect 11 as 4242 3 import "$bundle"
+	expect 11 as 4242 4242 status
+	says 'role "read"'
+	expect 0 as 4242 2 remove granted
+	expect 0 as 65534 65534 import "$bundle"
+	expect 0 hotfixctl audit -j
+	json '[.rows[] | select(.result == "permission") | .action] | unique | join(", ")' \
+		'denied apply, denied commit, denied read, denied trust'
+}
+
 test_others_may_not_and_that_is_written_down() {
 	guarded
 	pack denied 1 cc_reno

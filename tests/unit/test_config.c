@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "lib/cleanup.h"
+#include "server/access.h"
 #include "server/config.h"
 
 static char path[128];
@@ -55,6 +56,10 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
 		{"[trial]\nlease = 1s\n", "bounds"},
 		{"[trial]\nhealth_off = psi\n", "health check"},
 		{"[daemon]\nlog_level = loud\n", "debug"},
+		{"[roles]\napply = all\n", "only"},
+		{"[roles]\ntrust = @\n", "@groups"},
+		{"[roles]\ncommit = a,b\n", "@groups"},
+		{"[roles]\ndelete = a\n", "not a setting"},
 		{"what is this\n", "line 1"},
 	};
 	struct config c;
@@ -68,6 +73,54 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
 		if (!strstr(fail.message, wrong[i].says))
 			fail_msg("\"%s\" does not say \"%s\"", fail.message, wrong[i].says);
 	}
+}
+
+static struct access_peer peer_of(uid_t uid, gid_t gid)
+{
+	return (struct access_peer){.uid = uid, .gid = gid};
+}
+
+static bool may(const struct config *c, uid_t uid, gid_t gid, enum config_role role)
+{
+	struct access_peer p = peer_of(uid, gid);
+
+	return access_allowed(c, &p, role);
+}
+
+static void a_role_is_what_the_configuration_gives_and_reading_comes_with_it(void **state)
+{
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	write_file(
+		"[access]\nadmin_group =\n[roles]\napply = nobody\ncommit = root  @daemon\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	for (int role = 0; role < CONFIG_ROLES; role++) {
+		assert_true(may(&c, 0, 0, role));
+		assert_false(may(&c, 4242, 4242, role));
+		assert_int_equal(may(&c, 65534, 4242, role),
+				 role == CONFIG_READ || role == CONFIG_APPLY);
+		assert_int_equal(may(&c, 4242, 1, role),
+				 role == CONFIG_READ || role == CONFIG_COMMIT);
+	}
+}
+
+static void who_lacks_a_role_is_told_which_and_where_it_is_given(void **state)
+{
+	struct access_peer p = peer_of(4242, 4242);
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	write_file("[roles]\ntrust = @wheel\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	assert_true(access_refuse(&c, &p, CONFIG_TRUST, &fail) < 0);
+	assert_int_equal(fail_exit(fail.code), 11);
+	assert_non_null(strstr(fail.message, "\"trust\""));
+	assert_non_null(strstr(fail.hint, path));
+	assert_non_null(strstr(fail.hint, "[roles] trust"));
+	assert_non_null(strstr(fail.hint, "hotfix and @wheel"));
 }
 
 static void wrong_flags_are_refused(void **state)
@@ -98,6 +151,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flags_win_over_the_file_and_the_file_over_the_defaults),
 		cmocka_unit_test(a_wrong_file_is_refused_with_its_line),
+		cmocka_unit_test(
+			a_role_is_what_the_configuration_gives_and_reading_comes_with_it),
+		cmocka_unit_test(who_lacks_a_role_is_told_which_and_where_it_is_given),
 		cmocka_unit_test(wrong_flags_are_refused),
 	};
 

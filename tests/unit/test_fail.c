@@ -176,6 +176,19 @@ static void bytes_that_are_no_utf8_are_replaced_one_by_one(void **state)
 	made_plain("\xf8\x88\x80\x80\x80", false, "?????");
 }
 
+static void what_a_spreadsheet_would_calculate_is_known(void **state)
+{
+	static const char *const formulas[] = {"=1+1",	   "+x",  "-2+3",
+					       "@SUM(A1)", " =1", "-dash"};
+	static const char *const texts[] = {"", "-", "-12", "+1.5", "1=1", "a@b", "plain"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(formulas); i++)
+		assert_true(plain_is_formula(formulas[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		assert_false(plain_is_formula(texts[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +203,7 @@ int main(void)
 		cmocka_unit_test(plain_text_stays_as_it_is),
 		cmocka_unit_test(what_is_not_plain_is_replaced),
 		cmocka_unit_test(bytes_that_are_no_utf8_are_replaced_one_by_one),
+		cmocka_unit_test(what_a_spreadsheet_would_calculate_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

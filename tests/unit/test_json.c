@@ -231,6 +231,20 @@ static void fields_of_something_else_are_an_error(void **state)
 	ends_badly(&f, "not a JSON object");
 }
 
+static void text_of_strangers_is_nothing_that_a_terminal_or_browser_obeys(void **state)
+{
+	static const char evil[] = "</script><b>&'\x7f\x1b[31m\xc2\x9b\xe2\x80\xae";
+	AUTO_JSON json_t *doc = json_pack("{s:s}", "title", evil), *again = NULL;
+	AUTO_FREE char *text = json_text(doc);
+
+	(void)state;
+	assert_non_null(text);
+	for (const char *p = text; *p; p++)
+		assert_true(*p >= 0x20 && *p < 0x7f && !strchr("<>&'", *p));
+	again = json_loads(text, 0, NULL);
+	assert_true(json_equal(doc, again));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +259,7 @@ int main(void)
 		cmocka_unit_test(a_key_nobody_asked_for_is_refused),
 		cmocka_unit_test(the_first_error_is_the_one_that_is_told),
 		cmocka_unit_test(fields_of_something_else_are_an_error),
+		cmocka_unit_test(text_of_strangers_is_nothing_that_a_terminal_or_browser_obeys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
