@@ -9,6 +9,7 @@
 
 #include "lib/json.h"
 #include "lib/log.h"
+#include "server/outcome.h"
 
 /* ---- answers ------------------------------------------------------------------ */
 
@@ -103,6 +104,7 @@ json_t *call_change_json(struct api *a, uint64_t id)
 
 	if (!id || store_get_change(a->c.store, id, &row) < 0)
 		return json_pack("{s:I}", "change", (json_int_t)id);
+	outcome_recall(a->c.hotfixes, &row);
 	doc = report_change(&row, true);
 	store_change_clear(&row);
 	if (doc)
@@ -160,6 +162,7 @@ void call_answer_when(struct call *call, uint64_t id, enum hotfix_wait until, bo
 		return;
 	fail.code = FAIL_NONE;
 	if (id && store_get_change(call->api->c.store, id, &row) == 0) {
+		outcome_recall(call->api->c.hotfixes, &row);
 		if (strcmp(row.outcome, "failed") == 0 ||
 		    (strcmp(row.outcome, "rolled_back") == 0 && !asks_back))
 			fail_set(&fail, fail_by_name(row.code), "%s", row.detail);

@@ -9,6 +9,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/drift.h"
+#include "server/outcome.h"
 #include "server/trial.h"
 #include "store/bundle.h"
 
@@ -75,19 +76,6 @@ static void wake(struct hotfix_change *c, bool ended)
 	}
 }
 
-/* What a restarted daemon needs to go on with a trial; also the record of how it was asked for.
- */
-static json_t *plan_of(const struct hotfix_change *c)
-{
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*, s:o*}", "index",
-			 (json_int_t)c->index, "old_index", (json_int_t)c->old_index,
-			 "trial_ms", (json_int_t)c->trial_ms, "trial_max_ms",
-			 (json_int_t)c->trial_max_ms, "min_calls", (json_int_t)c->min_calls,
-			 "started_mono_ms", (json_int_t)c->started_mono_ms, "commit",
-			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL, "began",
-			 c->watch ? watch_began(c->watch) : NULL);
-}
-
 int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
 		 bool anyway, struct fail *reterr_fail)
 {
@@ -100,13 +88,14 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	AUTO_JSON json_t *plan = NULL;
 	int r;
 
+	outcome_settle(h->all);
 	h->changes++;
 	h->restore[0] = 0; /* whatever was to come by itself: this comes instead */
 	snprintf(c->verb, sizeof(c->verb), "%s", verb);
 	c->serial = serial;
 	c->from_serial = row.from_serial;
 	c->started_mono_ms = clock_mono_ns() / 1000000;
-	plan = plan_of(c);
+	plan = outcome_plan(c);
 	row.evidence = plan;
 	snprintf(row.name, sizeof(row.name), "%s", h->name);
 	snprintf(row.verb, sizeof(row.verb), "%s", verb);
@@ -144,53 +133,9 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	return 0;
 }
 
-static json_t *evidence_of(const struct hotfix_change *c)
-{
-	json_t *evidence = plan_of(c);
-
-	json_object_update(evidence, c->reports);
-	if (c->watch && c->live) {
-		json_object_set_new(evidence, "calls", json_integer((json_int_t)c->calls));
-		json_object_set_new(evidence, "health", watch_findings(c->watch));
-	}
-	return evidence;
-}
-
-/* Writes the outcome with what it means for what should run; one transaction. */
-static int write_outcome(struct hotfix *h, const char *outcome, const char *code,
-			 const char *detail, const struct store_hotfix *hotfix_or_null)
-{
-	struct hotfix_change *c = &h->change;
-	struct store *s = h->all->store;
-	uint64_t now_ms = clock_real_ms();
-	char subject[HOOK_NAME_MAX + 24];
-	AUTO_JSON json_t *evidence = evidence_of(c);
-	int r;
-
-	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, c->serial);
-	r = store_begin(s);
-	if (r < 0)
-		return r;
-	if (hotfix_or_null)
-		r = store_put_hotfix(s, hotfix_or_null);
-	if (r == 0 && c->id)
-		r = store_end_change(s, c->id, now_ms, outcome, code, detail, c->log, evidence);
-	if (r == 0)
-		r = store_audit(s, now_ms, 0, c->verb, subject, outcome, NULL);
-	if (r == 0 && c->forget)
-		r = store_delete_hotfix(s, h->name);
-	if (r == 0)
-		r = store_commit(s);
-	if (r < 0)
-		store_rollback(s);
-	else if (hotfix_or_null || c->forget)
-		h->unwritten = false;
-	return r;
-}
-
 static void add_evidence(struct hotfix *h)
 {
-	AUTO_JSON json_t *evidence = evidence_of(&h->change);
+	AUTO_JSON json_t *evidence = outcome_evidence(&h->change);
 	int r = store_set_evidence(h->all->store, h->change.id, evidence);
 
 	if (r < 0)
@@ -284,7 +229,6 @@ static void end_failed(struct hotfix *h)
 {
 	struct hotfix_change *c = &h->change;
 	const char *outcome = c->live ? "rolled_back" : "failed";
-	int r;
 
 	if (c->sweep) {
 		log_event(LOG_NOTICE, "leftovers taken out hotfix=%s index=%u", h->name,
@@ -292,36 +236,23 @@ static void end_failed(struct hotfix *h)
 		end_change(h);
 		return;
 	}
-	r = write_outcome(h, outcome, c->code, c->fail.message, NULL);
-	if (r < 0)
-		log_event(LOG_ERR,
-			  "outcome not written, settled at the next start hotfix=%s "
-			  "change=%" PRIu64 " error=\"%s\"",
-			  h->name, c->id, strerror(-r));
+	if (outcome_write(h, outcome, c->code, c->fail.message, NULL) < 0)
+		outcome_owe(h, outcome, c->code, c->fail.message, NULL);
 	announce(h, outcome, c->code, c->fail.message);
 	end_change(h);
 }
 
-/* The way back is done, its record is not: who asked for it must know; drift.c tries again. */
-static void note_unwritten(struct hotfix *h, const char *done, int r,
-			   const struct store_hotfix *row_or_null)
+/* The way back is done, its record is not: who asked for it must know. */
+static void note_unwritten(struct hotfix *h, const char *done, int r)
 {
 	struct hotfix_change *c = &h->change;
 	struct fail fail = {0};
 
-	log_event(LOG_ERR,
-		  "outcome not written hotfix=%s verb=%s serial=%" PRIu64 " error=\"%s\"",
-		  h->name, c->verb, c->serial, strerror(-r));
 	store_error(h->all->store, r, &fail);
 	fail_set(&c->fail, FAIL_STORAGE,
 		 "%s %s, but a restart would undo it: it could not be written: %.400s", h->name,
 		 done, fail.message);
-	fail_hint(&c->fail,
-		  "see to the state directory; it is tried again with each [drift] check");
-	if (!row_or_null)
-		return;
-	h->unwritten = true;
-	h->wanted = *row_or_null;
+	fail_hint(&c->fail, "see to the state directory; it is tried again every few seconds");
 }
 
 static int set_committed(struct hotfix *h, uint64_t serial, struct store_hotfix *ret_row)
@@ -354,7 +285,7 @@ static int commit_change(struct hotfix *h, const char *code)
 
 	r = set_committed(h, c->serial, &row);
 	if (r == 0)
-		r = write_outcome(h, "done", code, "", &row);
+		r = outcome_write(h, "done", code, "", &row);
 	if (r < 0)
 		return r;
 	gate_commit(h->gate, c->index);
@@ -418,17 +349,15 @@ static void note_failure(struct hotfix_change *c, const struct fail *fail, const
 	snprintf(c->code, sizeof(c->code), "%s", code ? code : fail_name(fail->code));
 }
 
-/* Written at once, not with the outcome: until that, a worker may take its time. */
+/* Written at once and not with the outcome: until that, a worker may take its time. */
 static void quarantine(struct hotfix *h)
 {
-	const struct hotfix_change *c = &h->change;
-	char why[256], subject[HOOK_NAME_MAX + 24];
+	struct hotfix_change *c = &h->change;
 
-	snprintf(why, sizeof(why), "%s: %.200s", c->code, c->fail.message);
-	snprintf(subject, sizeof(subject), "%s@%" PRIu64, h->name, c->serial);
-	if (store_quarantine(h->all->store, h->name, c->serial, true, why) < 0 ||
-	    store_audit(h->all->store, clock_real_ms(), 0, "quarantine", subject, c->code,
-			NULL) < 0)
+	if (outcome_quarantine(h->all->store, h->name, c->serial, c->code, c->fail.message) ==
+	    0)
+		c->harmful = false; /* else it comes with the outcome */
+	else
 		log_event(LOG_ERR, "quarantine not written hotfix=%s serial=%" PRIu64, h->name,
 			  c->serial);
 }
@@ -684,8 +613,10 @@ static void on_settled(struct hotfix *h, const struct worker_result *result)
 
 static void on_removed(struct hotfix *h, const struct worker_result *result)
 {
+	const char *outcome = result->ok ? "done" : "failed";
 	struct hotfix_change *c = &h->change;
 	struct store_hotfix row = {0};
+	bool known;
 	int r;
 
 	if (!result->ok) {
@@ -706,12 +637,36 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 		h->problem[0] = 0;
 	r = store_get_hotfix(h->all->store, h->name, &row);
 	row.disabled = true;
+	known = r == 0 && c->disable;
 	if (r == 0 || r == -ENOENT)
-		r = write_outcome(h, result->ok ? "done" : "failed", result->ok ? "" : c->code,
-				  c->fail.message, r == 0 && c->disable ? &row : NULL);
+		r = outcome_write(h, outcome, result->ok ? "" : c->code, c->fail.message,
+				  known ? &row : NULL);
+	if (r < 0)
+		outcome_owe(h, outcome, result->ok ? "" : c->code, c->fail.message,
+			    known ? &row : NULL);
 	if (r < 0 && result->ok)
-		note_unwritten(h, "was taken out of the kernel", r, c->disable ? &row : NULL);
-	announce(h, result->ok ? "done" : "failed", "", c->fail.message);
+		note_unwritten(h, "was taken out of the kernel", r);
+	announce(h, outcome, "", c->fail.message);
+	end_change(h);
+}
+
+/* remove NAME@SERIAL: out of the kernel, now out of the store. */
+static void on_version_gone(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	struct fail fail = {0};
+	int r = store_delete_version(h->all->store, h->name, c->serial);
+
+	c->forget = false;
+	if (r < 0) {
+		store_error(h->all->store, r, &fail);
+		note_failure(c, &fail, NULL);
+		end_failed(h);
+		return;
+	}
+	if (outcome_write(h, "done", "", "", NULL) < 0)
+		outcome_owe(h, "done", "", "", NULL);
+	announce(h, "done", "", "");
 	end_change(h);
 }
 
@@ -755,14 +710,7 @@ static void on_worker_done(const struct worker_result *result, void *cookie)
 				  "a version stays loaded hotfix=%s index=%u error=\"%s\"",
 				  h->name, c->index, result->fail.message);
 		if (c->forget) { /* remove NAME@SERIAL */
-			c->forget = false;
-			if (store_delete_version(h->all->store, h->name, c->serial) < 0 ||
-			    write_outcome(h, "done", "", "", NULL) < 0)
-				log_event(LOG_ERR,
-					  "version not deleted hotfix=%s serial=%" PRIu64,
-					  h->name, c->serial);
-			announce(h, "done", "", "");
-			end_change(h);
+			on_version_gone(h);
 			return;
 		}
 		end_failed(h);
@@ -810,9 +758,11 @@ int change_switch(struct hotfix *h, struct fail *reterr_fail)
 	hotfix_follow_live(h);
 	r = set_committed(h, c->serial, &row);
 	if (r == 0)
-		r = write_outcome(h, "done", c->code, c->reason, &row);
-	if (r < 0)
-		note_unwritten(h, "was rolled back", r, row.name[0] ? &row : NULL);
+		r = outcome_write(h, "done", c->code, c->reason, &row);
+	if (r < 0) {
+		outcome_owe(h, "done", c->code, c->reason, row.name[0] ? &row : NULL);
+		note_unwritten(h, "was rolled back", r);
+	}
 	if (hotfix_needs_settle(h)) {
 		run_step(h, HOTFIX_SETTLE, "settle", 0);
 		return 0;

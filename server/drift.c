@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/change.h"
+#include "server/outcome.h"
 #include "server/restore.h"
 
 struct drift {
@@ -73,6 +74,11 @@ bool drift_find(const struct drift_facts *f, char ret_what[DRIFT_BYTES])
 	return false;
 }
 
+bool drift_is_due(unsigned int repairs, unsigned int surveys)
+{
+	return repairs == 0 || surveys >= 1U << (repairs < 8 ? repairs - 1 : 6);
+}
+
 /* ---- what to do about it ------------------------------------------------------------ */
 
 static void report(struct hotfix *h, const char *what, bool repair)
@@ -94,7 +100,7 @@ static void look_at(struct hotfix *h, const json_t *survey)
 	bool known, repair;
 
 	/* What was seen may be half of a change: next time. */
-	if (h->phase != HOTFIX_IDLE || h->changes != h->changes_at_survey || h->unwritten)
+	if (h->phase != HOTFIX_IDLE || h->changes != h->changes_at_survey || outcome_is_owed(h))
 		return;
 	if (!h->gate && !survey)
 		return; /* never came to run; status says why */
@@ -111,12 +117,15 @@ static void look_at(struct hotfix *h, const json_t *survey)
 		h->drift[0] = 0;
 		return;
 	}
-	/* What a repair did not change is not repaired again and again. */
-	if (strcmp(h->drift, what) == 0)
-		return;
-	snprintf(h->drift, sizeof(h->drift), "%s", what);
 	repair = strcmp(h->all->config->drift_policy, "repair") == 0 && known &&
 		 f.committed_serial && h->all->boot == POLICY_BOOT_NORMAL;
+	if (strcmp(h->drift, what) != 0)
+		h->repairs = h->surveys = 0;
+	else if (!repair || !drift_is_due(h->repairs, ++h->surveys))
+		return;
+	h->repairs += repair;
+	h->surveys = 0;
+	snprintf(h->drift, sizeof(h->drift), "%s", what);
 	report(h, what, repair);
 	if (!repair)
 		return;
@@ -178,27 +187,11 @@ static void look(struct drift *d)
 		log_event(LOG_ERR, "no worker could be started to survey the kernel");
 }
 
-/* A way back that was done while the disk was full. */
-static void write_late(struct hotfix *h)
-{
-	if (!h->unwritten || h->phase != HOTFIX_IDLE ||
-	    store_put_hotfix(h->all->store, &h->wanted) < 0)
-		return;
-	h->unwritten = false;
-	log_event(LOG_NOTICE, "written at last hotfix=%s serial=%" PRIu64 " disabled=%d",
-		  h->name, h->wanted.committed_serial, h->wanted.disabled);
-}
-
 static void on_timer(evutil_socket_t fd, short what, void *cookie)
 {
-	struct drift *d = cookie;
-	struct hotfix *h;
-
 	(void)fd;
 	(void)what;
-	TAILQ_FOREACH(h, &d->all->list, link)
-		write_late(h);
-	look(d);
+	look(cookie);
 }
 
 /* ---- what tells of itself ---------------------------------------------------------------- */

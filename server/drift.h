@@ -4,8 +4,7 @@
  * removed, an entry, gate or registration that was changed; and puts it right, or only says so
  * ([drift] policy).
  *
- * A way back that was done but could not be written (full disk) is written as soon as it can be:
- * until then the store is what is wrong, and nothing is put right by it.
+ * What was done but is not written yet (server/outcome.h) is no drift: the store is what is wrong.
  *
  * Every [drift] check a worker surveys the kernel while something runs; a congestion control's
  * link says by itself that it was taken off (Linux 6.11 and newer), which is looked into at once.
@@ -31,6 +30,13 @@ struct drift_facts {
 
 /* false: all is as it should be. */
 bool drift_find(const struct drift_facts *f, char ret_what[DRIFT_BYTES]);
+
+/*
+ * What was put right repairs times, and has been found again in surveys surveys since: is it
+ * time once more? After the 1st, 2nd, 4th, ... 64th: somebody who keeps changing it is not
+ * fought with, and what failed for want of memory comes back by itself.
+ */
+bool drift_is_due(unsigned int repairs, unsigned int surveys);
 
 int drift_start(struct hotfixes *all);
 struct drift *drift_free(struct drift *d);

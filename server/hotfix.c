@@ -9,6 +9,7 @@
 #include "server/authority.h"
 #include "server/change.h"
 #include "server/drift.h"
+#include "server/outcome.h"
 #include "server/report.h"
 #include "server/restore.h"
 #include "store/bundle.h"
@@ -116,6 +117,7 @@ struct hotfixes *hotfixes_free(struct hotfixes *all)
 		hotfix_free(h);
 	restore_free(all->restore);
 	drift_free(all->drift);
+	outcomes_free(all->outcomes);
 	watches_free(all->watches);
 	free(all);
 	return NULL;

@@ -59,7 +59,7 @@ struct hotfix_change {
 	bool disable, forget; /* after REMOVE: mark as disabled; delete the rows */
 	bool live;	      /* reached its aim; HOTFIX_WAIT_LIVE is over */
 	bool observe;
-	bool harmful; /* it goes back for what it did, or did not prove: quarantined */
+	bool harmful; /* to be quarantined: it goes back for what it did, or did not prove */
 	bool sweep;   /* tidies up after a change that has its outcome already */
 	uint64_t trial_ms, trial_max_ms, min_calls, started_mono_ms;
 	uint64_t calls;	     /* dispatched to it, when last looked */
@@ -83,9 +83,8 @@ struct hotfix {
 	char problem[256]; /* "" or why its state is not as it should be */
 	char restore[256]; /* why it is to be applied again (server/restore.h), "" */
 	bool retired;	   /* committed, but this kernel does not need it */
-	bool unwritten;	   /* wanted is done, but could not be written */
-	struct store_hotfix wanted;
-	char drift[256];		     /* what others changed, as found last; "" */
+	char drift[256];   /* what others changed, as found last; "" */
+	unsigned int repairs, surveys;	     /* of that: put right so often; seen again since */
 	uint64_t changes, changes_at_survey; /* begun so far, from 1; 0: was busy */
 	int link_fd;			     /* of a congestion control, -1 */
 	struct event *link_gone;
@@ -110,6 +109,7 @@ struct hotfixes {
 	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
 	struct restore *restore;
 	struct drift *drift;
+	struct outcomes *outcomes; /* that are owed; NULL: none was so far */
 	TAILQ_HEAD(, hotfix) list;
 };
 

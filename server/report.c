@@ -13,6 +13,7 @@
 #include "lib/json.h"
 #include "lib/version.h"
 #include "server/authority.h"
+#include "server/outcome.h"
 #include "store/bundle.h"
 
 static json_t *stamp(uint64_t real_ms)
@@ -127,6 +128,7 @@ static void gather(struct hotfixes *all, const char *name, const struct hotfix *
 	f->has_version = store_newest_serial(all->store, name, &serial) == 0 &&
 			 store_get_version(all->store, name, serial, &f->newest) == 0;
 	store_each_change(all->store, name, false, 1, take_change, f);
+	outcome_recall(all, &f->last);
 	if (h && h->gate) {
 		f->live = gate_live(h->gate, clock_mono_ns());
 		f->trial = f->live != gate_committed(h->gate) ? f->live : 0;

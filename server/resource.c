@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "server/authority.h"
 #include "server/revoke.h"
+#include "server/outcome.h"
 #include "server/verb.h"
 #include "store/bundle.h"
 
@@ -72,34 +73,43 @@ int resource_show(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+struct change_list {
+	const struct hotfixes *all;
+	json_t *changes;
+};
+
 static int add_change(const struct store_change *c, void *cookie)
 {
-	return json_array_append_new(cookie, report_change(c, false));
+	struct change_list *l = cookie;
+	struct store_change row = *c;
+
+	outcome_recall(l->all, &row);
+	return json_array_append_new(l->changes, report_change(&row, false));
 }
 
 int resource_history(struct call *call, struct fail *reterr_fail)
 {
-	json_t *changes;
+	struct change_list l = {.all = call->api->c.hotfixes};
 	uint64_t limit;
 	int r;
 
 	r = call_query_u64(call, "limit", 10000, 100, &limit, reterr_fail);
 	if (r < 0)
 		return r;
-	changes = json_array();
+	l.changes = json_array();
 	r = store_each_change(call->api->c.store, call_query(call, "name"), false,
-			      (unsigned int)limit, add_change, changes);
-	if (r == 0 && call_query(call, "name") && json_array_size(changes) == 0 &&
+			      (unsigned int)limit, add_change, &l);
+	if (r == 0 && call_query(call, "name") && json_array_size(l.changes) == 0 &&
 	    !is_known(call, call_query(call, "name"))) {
-		json_decref(changes);
+		json_decref(l.changes);
 		return unknown(call_query(call, "name"), reterr_fail);
 	}
 	if (r < 0) {
-		json_decref(changes);
+		json_decref(l.changes);
 		return store_error(call->api->c.store, r, reterr_fail);
 	}
 	call_answer_or_fail(call->req,
-			    json_pack("{s:i, s:o}", "schema_version", 1, "changes", changes));
+			    json_pack("{s:i, s:o}", "schema_version", 1, "changes", l.changes));
 	return 0;
 }
 

@@ -54,6 +54,14 @@ test_a_link_that_was_removed_is_attached_again() {
 	field - ".hotfixes[name=$name].reason"
 }
 
+test_what_is_changed_again_is_put_right_again() {
+	for n in 3 4 5; do
+		rm "$bpffs/$name"/slots/*/link
+		eventually restored $n
+		sid EACCES || fail "serial 1 is not live after repair $n"
+	done
+}
+
 test_all_of_it_that_was_removed_is_put_back() {
 	find "$bpffs/$name" -depth -delete
 	eventually in_force

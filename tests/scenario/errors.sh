@@ -81,10 +81,37 @@ test_another_process_that_holds_the_database_stops_changes_but_no_way_back() {
 	expect 1 hotfixctl disable $name
 	says 'out of the kernel' 'could not be written'
 	release_database
-	expect 0 hotfixctl disable $name
-	hotfix_is $name disabled - 1
+	eventually hotfix_state_is disabled
 	expect 0 hotfixctl audit --verify
 	expect 0 hotfixctl remove $name
+}
+
+hotfix_state_is() {
+	hotfixctl status -j >"$T/status" &&
+		[ "$("$act" field "$T/status" ".hotfixes[name=$name].state")" = "$1" ]
+}
+
+test_how_a_trial_ended_while_another_process_held_the_database_is_written_when_it_lets_go() {
+	use owed
+	trusting
+	expect 0 hotfixctl import "$bundles"/foreign/$name@[12].hotfix
+	expect 0 hotfixctl apply $name@1 --commit
+	expect 0 hotfixctl apply $name@2
+	hold_database
+	expect 0 hotfixctl rollback $name
+	hotfix_is $name live 1 1
+	expect 0 hotfixctl history --change 2
+	says 'outcome +rolled_back' 'rolled back by hand'
+	same '' "$(sqlite3 "$state/state.db" 'SELECT outcome FROM change WHERE id = 2')" "the outcome in the database"
+	release_database
+	eventually written rolled_back
+	expect 0 hotfixctl audit --verify
+	expect 0 hotfixctl disable $name
+	expect 0 hotfixctl remove $name
+}
+
+written() {
+	[ "$(sqlite3 -readonly "$state/state.db" 'SELECT outcome FROM change WHERE id = 2')" = "$1" ]
 }
 
 exec 3>&1

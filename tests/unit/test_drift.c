@@ -90,6 +90,22 @@ static void what_no_gate_controls_is_looked_at_too(void **state)
 	       "what the gate does not control is not as the committed version needs it");
 }
 
+static void what_does_not_last_is_put_right_after_ever_more_surveys(void **state)
+{
+	unsigned int repairs = 0, surveys = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000; i++)
+		if (drift_is_due(repairs, surveys++)) {
+			repairs++;
+			surveys = 1;
+		}
+	/* after 0, 1, 3, 7, 15, 31, 63 and then each 64th */
+	assert_int_equal(repairs, 7 + (1000 - 63) / 64);
+	assert_true(drift_is_due(UINT32_MAX, 64));
+	assert_false(drift_is_due(UINT32_MAX, 63));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -100,6 +116,7 @@ int main(void)
 		cmocka_unit_test(a_gate_that_shows_another_version_is_drift),
 		cmocka_unit_test(what_the_survey_itself_complains_of_is_drift),
 		cmocka_unit_test(what_no_gate_controls_is_looked_at_too),
+		cmocka_unit_test(what_does_not_last_is_put_right_after_ever_more_surveys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
