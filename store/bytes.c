@@ -2,6 +2,7 @@
 #include "store/bytes.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,15 @@ int bytes_init(void)
 	return sodium_init() < 0 ? -EIO : 0;
 }
 
+/* libsodium 1.0.18 takes every byte above 0x7f for a digit. */
+static bool is_ascii(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] > 0x7f)
+			return false;
+	return true;
+}
+
 int bytes_from_base64(const char *text, size_t text_len, uint8_t **ret_buf, size_t *ret_len)
 {
 	size_t room = text_len / 4 * 3, len;
@@ -22,7 +32,8 @@ int bytes_from_base64(const char *text, size_t text_len, uint8_t **ret_buf, size
 	if (!buf)
 		return -ENOMEM;
 	/* libsodium refuses missing padding, stray bytes and non-zero spare bits. */
-	if (sodium_base642bin(buf, room, text, text_len, NULL, &len, NULL,
+	if (!is_ascii(text, text_len) ||
+	    sodium_base642bin(buf, room, text, text_len, NULL, &len, NULL,
 			      sodium_base64_VARIANT_ORIGINAL) != 0)
 		return -EBADMSG;
 	buf[len] = 0;
@@ -35,7 +46,7 @@ int bytes_from_base64_exact(const char *text, uint8_t *ret_buf, size_t len)
 {
 	size_t n = strlen(text), got;
 
-	if (n + 1 != BYTES_BASE64(len) ||
+	if (n + 1 != BYTES_BASE64(len) || !is_ascii(text, n) ||
 	    sodium_base642bin(ret_buf, len, text, n, NULL, &got, NULL,
 			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
 	    got != len)
