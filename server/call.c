@@ -76,11 +76,19 @@ struct evhttp_request *call_unpark(struct parked *p)
 	return req;
 }
 
-/* The peer went away; evhttp frees the request itself. What it asked for goes on. */
+/*
+ * The peer went away; what it asked for goes on. The request has lost its connection by now,
+ * and then nobody but us frees it; else evhttp does.
+ */
 static void on_peer_closed(struct evhttp_connection *conn, void *cookie)
 {
+	struct parked *p = cookie;
+	struct evhttp_request *req = p->req;
+
 	(void)conn;
-	parked_free(cookie);
+	parked_free(p);
+	if (!evhttp_request_get_connection(req))
+		evhttp_request_free(req);
 }
 
 struct parked *call_park(struct call *call)

@@ -77,11 +77,19 @@ static void send_line(struct evhttp_request *req, const char *line)
 	evbuffer_free(b);
 }
 
-/* The peer went away; evhttp frees the request itself. */
+/*
+ * The peer went away. A request that was still being answered has lost its connection by now,
+ * and then nobody but us frees it; else evhttp does.
+ */
 static void on_follower_closed(struct evhttp_connection *conn, void *cookie)
 {
+	struct follower *f = cookie;
+	struct evhttp_request *req = f->req;
+
 	(void)conn;
-	follower_free(cookie);
+	follower_free(f);
+	if (!evhttp_request_get_connection(req))
+		evhttp_request_free(req);
 }
 
 static size_t backlog(struct evhttp_request *req)
