@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "bpf/ops.h"
@@ -13,6 +14,7 @@
 #include "lib/cleanup.h"
 
 DEFINE_AUTO(struct bpf_object, bpf_object__close)
+DEFINE_AUTO(struct btf, btf__free)
 
 static const struct {
 	const char *section;
@@ -46,36 +48,92 @@ static int check_header(const uint8_t *elf, size_t len, struct fail *reterr_fail
 	return 0;
 }
 
-/* libbpf has checked the ELF's structure by now, but tells nobody the license. */
-static void read_license(const uint8_t *elf, size_t len, char *ret_license, size_t size)
+/* The bytes of the only section of that name; NULL: none, several, or not inside the file. */
+static const uint8_t *find_section(const uint8_t *elf, size_t len, const char *wanted,
+				   size_t *ret_len)
 {
+	const uint8_t *found = NULL;
+	size_t n = strlen(wanted) + 1;
 	Elf64_Ehdr h;
 	Elf64_Shdr names, s;
-	const char *name;
 
 	memcpy(&h, elf, sizeof(h));
-	ret_license[0] = 0;
 	if (h.e_shentsize != sizeof(s) || h.e_shoff > len ||
 	    (len - h.e_shoff) / sizeof(s) < h.e_shnum || h.e_shstrndx >= h.e_shnum)
-		return;
+		return NULL;
 	memcpy(&names, elf + h.e_shoff + h.e_shstrndx * sizeof(s), sizeof(names));
 	if (names.sh_offset > len || names.sh_size > len - names.sh_offset)
-		return;
+		return NULL;
 	for (size_t i = 0; i < h.e_shnum; i++) {
 		memcpy(&s, elf + h.e_shoff + i * sizeof(s), sizeof(s));
-		if (s.sh_name >= names.sh_size || s.sh_offset > len ||
-		    s.sh_size > len - s.sh_offset || s.sh_type != SHT_PROGBITS)
+		if (s.sh_name >= names.sh_size || names.sh_size - s.sh_name < n ||
+		    memcmp(elf + names.sh_offset + s.sh_name, wanted, n) != 0)
 			continue;
-		name = (const char *)elf + names.sh_offset + s.sh_name;
-		if (names.sh_size - s.sh_name < sizeof("license") ||
-		    memcmp(name, "license", sizeof("license")) != 0)
-			continue;
-		if (s.sh_size >= size)
-			s.sh_size = size - 1;
-		memcpy(ret_license, elf + s.sh_offset, s.sh_size);
-		ret_license[s.sh_size] = 0;
-		return;
+		if (found || s.sh_offset > len || s.sh_size > len - s.sh_offset)
+			return NULL;
+		found = elf + s.sh_offset;
+		*ret_len = s.sh_size;
 	}
+	return found;
+}
+
+/* libbpf tells nobody the license. */
+static void read_license(const uint8_t *elf, size_t len, char *ret_license, size_t size)
+{
+	size_t n = 0;
+	const uint8_t *license = find_section(elf, len, "license", &n);
+
+	if (n >= size)
+		n = size - 1;
+	if (license)
+		memcpy(ret_license, license, n);
+	ret_license[license ? n : 0] = 0;
+}
+
+static bool vars_have_their_size(const struct btf *btf, const struct btf_type *section)
+{
+	const struct btf_var_secinfo *v = btf_var_secinfos(section);
+	const struct btf_type *var;
+
+	for (size_t i = 0; i < btf_vlen(section); i++, v++) {
+		var = btf__type_by_id(btf, v->type);
+		if (!var || !btf_is_var(var) || btf__resolve_size(btf, var->type) != v->size)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * libbpf 1.5 copies as many bytes of an ops variable as its type has, but compares only the
+ * size that the section's table gives it with the file: it would read far behind the end.
+ */
+static int check_ops(const uint8_t *elf, size_t len, struct fail *reterr_fail)
+{
+	AUTO(btf__freep) struct btf *btf = NULL;
+	const struct btf_type *t;
+	const uint8_t *bytes;
+	const char *name;
+	size_t n;
+
+	bytes = find_section(elf, len, ".BTF", &n);
+	if (!bytes) {
+		fail_set(reterr_fail, FAIL_BAD_OBJECT, "the object has no BTF");
+		return fail_hint(reterr_fail, "compile with clang -g");
+	}
+	btf = btf__new(bytes, (uint32_t)n);
+	if (!btf)
+		return 0; /* libbpf will say why */
+	for (uint32_t i = 1; i < btf__type_cnt(btf); i++) {
+		t = btf__type_by_id(btf, i);
+		if (!btf_is_datasec(t))
+			continue;
+		name = btf__name_by_offset(btf, t->name_off);
+		if (strstr(name, ".struct_ops") && !vars_have_their_size(btf, t))
+			return fail_set(reterr_fail, FAIL_BAD_OBJECT,
+					"section %s: a variable has another size than its type",
+					name);
+	}
+	return 0;
 }
 
 /* "fentry.s/target" -> type, sleepable, target ("" when the section names none). */
@@ -227,15 +285,17 @@ int audit_object(const void *elf, size_t len, struct audit *ret_audit, struct fa
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 
 	words_begin(&words, text, sizeof(text));
+	r = check_ops(elf, len, reterr_fail);
+	if (r < 0)
+		return r;
 	obj = bpf_object__open_mem(elf, len, &opts);
 	if (!obj)
 		return fail_set(reterr_fail, FAIL_BAD_OBJECT,
 				"libbpf cannot read the object: %s",
 				text[0] ? text : strerror(errno));
-	if (!bpf_object__btf(obj)) {
-		fail_set(reterr_fail, FAIL_BAD_OBJECT, "the object has no BTF");
-		return fail_hint(reterr_fail, "compile with clang -g");
-	}
+	if (!bpf_object__btf(obj))
+		return fail_set(reterr_fail, FAIL_BAD_OBJECT,
+				"libbpf finds no BTF in the object");
 
 	/* Maps first: they say which struct_ops programs are in use. */
 	bpf_object__for_each_map(m, obj) {
