@@ -169,8 +169,8 @@ static bool find_line(char *text, char ret_cause[BOOT_CAUSE_BYTES])
 		if (strchr(line, ']') && (line[0] == '<' || line[0] == '['))
 			line = strchr(line, ']') + 1;
 		line += strspn(line, " ");
-		plain_make(line, false);
 		snprintf(ret_cause, BOOT_CAUSE_BYTES, "%s", line);
+		plain_make(ret_cause, false); /* after the cut: it may have split a character */
 		return true;
 	}
 	return false;

@@ -10,6 +10,7 @@
 
 #include "bpf/doctor.h"
 #include "lib/clock.h"
+#include "lib/plain.h"
 #include "lib/json.h"
 #include "lib/version.h"
 #include "server/authority.h"
@@ -239,6 +240,7 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 
 	gather(all, name, h, &f);
 	state = state_of(&f, h, reason);
+	plain_make(reason, false); /* cut to length on its way, maybe within a character */
 	if (h && h->gate) {
 		live = gate_version(h->gate, f.live).serial;
 		trial = gate_version(h->gate, f.trial).serial;
@@ -266,6 +268,7 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 			if (h->phase == HOTFIX_TRIAL && age_ms >= h->change.trial_ms)
 				watch_explain_missing(h->change.watch, missing,
 						      sizeof(missing));
+			plain_make(missing, false);
 			if (missing[0])
 				json_object_set_new(
 					doc, "reason",
