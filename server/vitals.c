@@ -20,6 +20,8 @@
 #define TAINTS (1U << 5 | 1U << 7 | 1U << 9 | 1U << 14)
 /* Trouble that follows closer than this is the echo of the one before. */
 #define BURST_US 1000000
+/* Readings are doubles: a larger number would not be the one that was read. */
+#define EXACT_MAX (1ULL << 53)
 
 struct vitals {
 	char root[256];
@@ -177,7 +179,7 @@ static void read_number(const struct vitals *v, const char *path, struct health_
 
 	snprintf(full, sizeof(full), "%s%s", v->root, path);
 	err = io_read_line(full, line, sizeof(line));
-	if (err == 0 && sscanf(line, "%" SCNu64, &value) != 1)
+	if (err == 0 && (sscanf(line, "%" SCNu64, &value) != 1 || value > EXACT_MAX))
 		err = -EBADMSG;
 	if (err < 0)
 		unknown(r, "not readable", err);

@@ -206,7 +206,8 @@ static double number(const json_t *began, const char *key, double otherwise)
 {
 	const json_t *v = json_object_get(began, key);
 
-	return json_is_integer(v) ? (double)json_integer_value(v) : otherwise;
+	return json_is_integer(v) && json_integer_value(v) >= 0 ? (double)json_integer_value(v)
+								: otherwise;
 }
 
 static const enum health_check counted[] = {HEALTH_oops, HEALTH_warn, HEALTH_taint};
