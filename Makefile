@@ -48,6 +48,7 @@ TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench t
 	   $B/tests/fault/matrix $B/tests/fault/fault.so
 TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/harm tests/scenario tests/bench))
 FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SHARED := $B/tests/fuzz/common.o $B/tests/fuzz/kernel.o
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
 .PHONY: all setup demo check check-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
@@ -87,16 +88,18 @@ $B/%.a: $B/%.list
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 # main() is pulled out of its folder's archive like any other object.
-link	= $(Q)mkdir -p $(@D) && $(CC) $(L_FLAGS) -o $@ $(filter %.o %.a,$^) $(DEPS_LIBS)
+link	= $(Q)mkdir -p $(@D) && $(CC) $(L_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS)
 $B/bin/hotfixd: $(call libs,server $(BASE))
 	$(call say,LD,$@)
 	$(link)
 $B/bin/hotfixctl: $(call libs,cli $(BASE))
 	$(call say,LD,$@)
 	$(link)
-$B/tests/fuzz/%: $B/tests/fuzz/%.o $(call libs,$(FOLDERS))
+$B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link) -fsanitize=fuzzer
+# Every target once more, for the files of its corpus only, with any compiler.
+$B/tests/unit/test_fuzz: $(FUZZERS:%=%.o) $(FUZZ_SHARED)
 $B/tests/fault/%: $B/tests/fault/%.o $B/tests/fault/world.o $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link)
@@ -135,7 +138,7 @@ bench:	## measurements, one JSON line each, and nothing else on stdout
 	@DEPS=$(DEPS) ./setup.sh test bench >&2
 	@DEPS=$(DEPS) tests/bench/run
 fuzzers: $(FUZZERS)
-fuzz:	## fuzz what parses foreign bytes, FUZZ_TIME seconds each (60)
+fuzz:	## fuzz what parses foreign bytes, FUZZ_S seconds each target (60)
 	@DEPS=$(DEPS) ./setup.sh build fuzz
 	@$(MAKE) FUZZ=1 fuzzers
 	@tests/fuzz/run
