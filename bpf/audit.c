@@ -90,22 +90,48 @@ static void read_license(const uint8_t *elf, size_t len, char *ret_license, size
 	ret_license[license ? n : 0] = 0;
 }
 
-static bool vars_have_their_size(const struct btf *btf, const struct btf_type *section)
+/* Both as far inside the file as an addition of 32 bits can tell. */
+static bool vars_fit(const struct btf *btf, const struct btf_type *section, size_t len)
 {
 	const struct btf_var_secinfo *v = btf_var_secinfos(section);
 	const struct btf_type *var;
+	int64_t size;
 
 	for (size_t i = 0; i < btf_vlen(section); i++, v++) {
 		var = btf__type_by_id(btf, v->type);
-		if (!var || !btf_is_var(var) || btf__resolve_size(btf, var->type) != v->size)
+		size = var && btf_is_var(var) ? btf__resolve_size(btf, var->type) : -1;
+		if (size < 0 || (uint64_t)size > len || v->offset > len)
 			return false;
 	}
 	return true;
 }
 
+/* libbpf cuts a symbol's value to 32 bits before it takes it for an offset. */
+static bool symbols_fit(const uint8_t *elf, size_t len)
+{
+	Elf64_Ehdr h;
+	Elf64_Shdr s;
+	Elf64_Sym sym;
+
+	memcpy(&h, elf, sizeof(h));
+	for (size_t i = 0; i < h.e_shnum; i++) {
+		memcpy(&s, elf + h.e_shoff + i * sizeof(s), sizeof(s));
+		if (s.sh_type != SHT_SYMTAB)
+			continue;
+		if (s.sh_offset > len || s.sh_size > len - s.sh_offset)
+			return false;
+		for (size_t k = 0; k < s.sh_size / sizeof(sym); k++) {
+			memcpy(&sym, elf + s.sh_offset + k * sizeof(sym), sizeof(sym));
+			if (sym.st_value > INT32_MAX)
+				return false;
+		}
+	}
+	return true;
+}
+
 /*
- * libbpf 1.5 copies as many bytes of an ops variable as its type has, but compares only the
- * size that the section's table gives it with the file: it would read far behind the end.
+ * libbpf 1.4.6 copies an ops variable after it has added its offset and size in 32 bits, and
+ * allocates that size before: such sums must not wrap round.
  */
 static int check_ops(const uint8_t *elf, size_t len, struct fail *reterr_fail)
 {
@@ -120,6 +146,9 @@ static int check_ops(const uint8_t *elf, size_t len, struct fail *reterr_fail)
 		fail_set(reterr_fail, FAIL_BAD_OBJECT, "the object has no BTF");
 		return fail_hint(reterr_fail, "compile with clang -g");
 	}
+	if (!symbols_fit(elf, len))
+		return fail_set(reterr_fail, FAIL_BAD_OBJECT,
+				"the symbol table points outside of its sections");
 	btf = btf__new(bytes, (uint32_t)n);
 	if (!btf)
 		return 0; /* libbpf will say why */
@@ -128,9 +157,9 @@ static int check_ops(const uint8_t *elf, size_t len, struct fail *reterr_fail)
 		if (!btf_is_datasec(t))
 			continue;
 		name = btf__name_by_offset(btf, t->name_off);
-		if (strstr(name, ".struct_ops") && !vars_have_their_size(btf, t))
+		if (name && strstr(name, ".struct_ops") && !vars_fit(btf, t, len))
 			return fail_set(reterr_fail, FAIL_BAD_OBJECT,
-					"section %s: a variable has another size than its type",
+					"section %s: a variable does not fit in the file",
 					name);
 	}
 	return 0;

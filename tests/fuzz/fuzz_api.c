@@ -236,11 +236,12 @@ static void check_known(const char *request, const char *answer)
 	static const char show[] = "GET /v1/hotfixes/";
 	char name[HOOK_NAME_MAX + 1] = "";
 	uint64_t serial;
+	int end = 0;
 
 	if (strncmp(request, show, strlen(show)) != 0 || atoi(answer + 9) != 404)
 		return;
-	sscanf(request + strlen(show), "%64[^ ?]", name);
-	fuzz_must(store_newest_serial(world.store, name, &serial) < 0);
+	sscanf(request + strlen(show), "%64[^ ?] HTTP%n", name, &end);
+	fuzz_must(!end || store_newest_serial(world.store, name, &serial) < 0);
 }
 
 static void converse(const char *request, size_t len, bool raw, bool head)
