@@ -66,3 +66,5 @@ uint8_t *fuzz_bundle(const char *name, uint64_t serial, const void *object, size
  * 'a' on after all was done.
  */
 void fuzz_kernel_reset(const uint8_t *luck, size_t n);
+/* Somebody else writes into a gate. */
+void fuzz_kernel_scribble(const char *name, const uint8_t *bytes, size_t n);

@@ -5,6 +5,7 @@
  * the workers, then requests follow, separated by 0xff:
  *
  *	!BYTES			sent as they are
+ *	~NAME\nBYTES		no request: somebody writes these into the gate of a hot-fix
  *	METHOD PATH\nBODY	sent as a request; method: its letter in methods; a body "@N" is
  *				document N of the harness
  *
@@ -151,9 +152,10 @@ static void begin_world(void)
 	snprintf(world.config.socket, sizeof(world.config.socket), "%s", path_of("socket"));
 	snprintf(world.config.bpffs, sizeof(world.config.bpffs), "%s", path_of("bpffs"));
 	/* What is not there without a kernel, or differs from host to host. */
-	snprintf(world.config.health_off, sizeof(world.config.health_off),
-		 "kmsg recursion_misses ns_per_call cpu_percent denials_per_s psi_cpu psi_io "
-		 "psi_memory tcp_retrans_percent tcp_resets_per_s");
+	snprintf(
+		world.config.health_off, sizeof(world.config.health_off),
+		"kmsg warn taint recursion_misses ns_per_call cpu_percent denials_per_s psi_cpu psi_io "
+		"psi_memory tcp_retrans_percent tcp_resets_per_s");
 	fuzz_must(store_open(path_of("state.db"), &world.store, NULL) == 0);
 	world.base = event_base_new();
 	fuzz_must(world.base);
@@ -161,6 +163,11 @@ static void begin_world(void)
 		  events_new(&world.events) == 0 &&
 		  hotfixes_new(world.base, &world.config, world.store, world.workers,
 			       world.events, &boot, &world.hotfixes) == 0);
+	/* A host that reads fast and is always well. */
+	fuzz_write("sys/kernel/oops_count", "0\n", 2);
+	watches_free(world.hotfixes->watches);
+	fuzz_must(watches_new(world.base, fuzz_folder(), world.config.bpffs,
+			      world.config.health_off, &world.hotfixes->watches) == 0);
 	fuzz_must(api_new(&(struct api_context){.base = world.base,
 						.config = &world.config,
 						.store = world.store,
@@ -310,6 +317,16 @@ static void ask(const char *text, size_t len)
 	converse(request, n + body_len, false, text[0] == 'H');
 }
 
+static void scribble(char *text, size_t len)
+{
+	char *end = memchr(text, '\n', len);
+
+	if (!end)
+		return;
+	*end = 0;
+	fuzz_kernel_scribble(text + 1, (uint8_t *)end + 1, len - (size_t)(end + 1 - text));
+}
+
 FUZZ_TARGET(api)
 {
 	AUTO_FREE char *lucky = fuzz_part(&data, &size, '\n', NULL);
@@ -322,7 +339,9 @@ FUZZ_TARGET(api)
 	}
 	fuzz_kernel_reset((const uint8_t *)lucky, strlen(lucky));
 	while ((request = fuzz_part(&data, &size, 0xff, &len))) {
-		if (len && request[0] == '!')
+		if (len && request[0] == '~')
+			scribble(request, len);
+		else if (len && request[0] == '!')
 			converse(request + 1, len - 1, true, false);
 		else if (len)
 			ask(request, len);
