@@ -26,8 +26,10 @@
 #include "lib/io.h"
 #include "server/api.h"
 #include "store/bundle.h"
+#include "store/revocation.h"
 
-#define DOCUMENTS 8
+#define VERSIONS  8 /* the root, versions, and the last one damaged */
+#define DOCUMENTS 10
 #define TURNS	  200
 
 static const struct {
@@ -62,6 +64,30 @@ static const char *path_of(const char *name)
 
 /* ---- documents --------------------------------------------------------------------------- */
 
+/* The next root, which bars all but cc, and a revocation. */
+static void make_words(void)
+{
+	struct trust next = {.version = 2,
+			     .created_ms = 2000,
+			     .root = fuzz_role(2, 1),
+			     .release = fuzz_role(1, 1),
+			     .n_scopes = 1};
+	struct revocation v = {
+		.name = "b", .from = 4, .to = 4, .rollback = true, .reason = "x"};
+	struct key *key = fuzz_key(0);
+	char *text;
+
+	fuzz_must(trust_scope_parse("cc*", "struct_ops", &next.scopes[0]) == 0);
+	next.scopes[0].key = *key_public(key);
+	fuzz_must(trust_sign(&next, &key, 1, &text, NULL) == 0);
+	documents[VERSIONS].bytes = (uint8_t *)text;
+	documents[VERSIONS].len = strlen(text);
+	v.created_ms = 3000;
+	fuzz_must(revocation_sign(&v, &key, 1, &text, NULL) == 0);
+	documents[VERSIONS + 1].bytes = (uint8_t *)text;
+	documents[VERSIONS + 1].len = strlen(text);
+}
+
 static void make_documents(void)
 {
 	static const char hooks[] = "[{\"type\":\"lsm\",\"target\":\"socket_bind\","
@@ -70,7 +96,7 @@ static void make_documents(void)
 				 "\"program\":\"ops\",\"cc_name\":\"hf_fuzz\"}]";
 	static const struct {
 		const char *name, *hooks, *more;
-	} versions[DOCUMENTS] = {
+	} versions[VERSIONS] = {
 		{NULL, NULL, NULL}, /* the root */
 		{"a", hooks, ",\"requires\":[\"b\"]"},
 		{"a", hooks, ",\"trial\":{\"default_s\":1,\"min_s\":1}"},
@@ -83,12 +109,13 @@ static void make_documents(void)
 
 	documents[0].bytes = (uint8_t *)strdup(fuzz_root());
 	documents[0].len = strlen(fuzz_root());
-	for (size_t i = 1; i < DOCUMENTS; i++)
+	for (size_t i = 1; i < VERSIONS; i++)
 		documents[i].bytes =
 			fuzz_bundle(versions[i].name, i, "object", 6, versions[i].hooks,
 				    versions[i].more, &documents[i].len);
 	/* Signed, but not what was signed. */
-	documents[DOCUMENTS - 1].bytes[documents[DOCUMENTS - 1].len - 1] ^= 1;
+	documents[VERSIONS - 1].bytes[documents[VERSIONS - 1].len - 1] ^= 1;
+	make_words();
 }
 
 static void put_version(const uint8_t *bytes, size_t len)
@@ -114,7 +141,7 @@ static void make_template(void)
 	fuzz_must(store_open(path_of("template.db"), &world.store, NULL) == 0);
 	fuzz_must(store_put_root(world.store, 1, documents[0].bytes, documents[0].len, 1000,
 				 0) == 0);
-	for (size_t i = 1; i < DOCUMENTS - 1; i++)
+	for (size_t i = 1; i < VERSIONS - 1; i++)
 		put_version(documents[i].bytes, documents[i].len);
 	world.store = store_free(world.store);
 }
