@@ -112,6 +112,7 @@ const char *text_time(const char *rfc3339)
 
 	if (dot && strlen(dot) == 5)
 		memmove(dot, dot + 4, 2); /* ".123Z" becomes "Z" */
+	plain_make(b, false);		  /* no digits: maybe half a character is left */
 	return b;
 }
 
@@ -131,6 +132,7 @@ const char *text_short(const char *hex)
 
 	if (strlen(b) > 12)
 		b[12] = 0;
+	plain_make(b, false); /* no digits: maybe half a character is left */
 	return b;
 }
 
