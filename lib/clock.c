@@ -31,6 +31,11 @@ uint64_t clock_real_ms(void)
 	return read_clock(CLOCK_REALTIME, 1000);
 }
 
+uint64_t clock_up_ms(void)
+{
+	return read_clock(CLOCK_BOOTTIME, 1000);
+}
+
 int clock_parse_duration(const char *s, uint64_t *ret_ms)
 {
 	static const struct {

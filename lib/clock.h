@@ -17,6 +17,7 @@
 
 uint64_t clock_mono_ns(void); /* CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns() */
 uint64_t clock_real_ms(void);
+uint64_t clock_up_ms(void); /* since boot, suspended or not */
 
 /* A plain number means seconds; "ms" is a unit too. */
 int clock_parse_duration(const char *s, uint64_t *ret_ms);

@@ -24,6 +24,9 @@
 #define DSSE_TYPE_MANIFEST   "application/vnd.hotfixd.manifest+json"
 #define DSSE_TYPE_ROOT	     "application/vnd.hotfixd.root+json"
 #define DSSE_TYPE_REVOCATION "application/vnd.hotfixd.revocation+json"
+#define DSSE_TYPE_STATUS     "application/vnd.hotfixd.status+json"
+#define DSSE_TYPE_DIRECTIVE  "application/vnd.hotfixd.directive+json"
+#define DSSE_TYPE_CHECKPOINT "application/vnd.hotfixd.checkpoint+json"
 
 struct dsse;
 

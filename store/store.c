@@ -122,6 +122,41 @@ static const char *const migrations[] = {
 	"	envelope BLOB NOT NULL,"
 	"	imported_ms INTEGER NOT NULL,"
 	"	actor_uid INTEGER NOT NULL) STRICT;",
+
+	/* 5 */
+	/* The status of the fleet in force. */
+	"CREATE TABLE catalog ("
+	"	one INTEGER PRIMARY KEY CHECK(one = 1),"
+	"	envelope BLOB NOT NULL,"
+	"	imported_ms INTEGER NOT NULL,"
+	"	actor_uid INTEGER NOT NULL) STRICT;"
+	/* What was carried out is not carried out again. */
+	"CREATE TABLE directive ("
+	"	nonce BLOB PRIMARY KEY CHECK(length(nonce) = 16),"
+	"	name TEXT NOT NULL " NAME_CHECK ","
+	"	expires_ms INTEGER NOT NULL,"
+	"	used_ms INTEGER NOT NULL) STRICT;"
+	/* Commits up to this one count no more for the high-water mark: a root said so. */
+	"CREATE TABLE serial_reset ("
+	"	name TEXT PRIMARY KEY " NAME_CHECK ","
+	"	root_version INTEGER NOT NULL,"
+	"	floor INTEGER NOT NULL,"
+	"	after_commit INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE clock ("
+	"	one INTEGER PRIMARY KEY CHECK(one = 1),"
+	"	trusted_ms INTEGER NOT NULL,"
+	"	boot_id TEXT NOT NULL CHECK(length(boot_id) <= 36),"
+	"	up_ms INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE checkpoint ("
+	"	seq INTEGER PRIMARY KEY CHECK(seq > 0),"
+	"	envelope BLOB NOT NULL) STRICT;"
+	"CREATE TRIGGER checkpoint_no_update BEFORE UPDATE ON checkpoint"
+	"	BEGIN SELECT RAISE(ABORT, 'checkpoints are never changed'); END;"
+	"CREATE TRIGGER checkpoint_no_delete BEFORE DELETE ON checkpoint"
+	"	BEGIN SELECT RAISE(ABORT, 'checkpoints are never deleted'); END;"
+	"CREATE TRIGGER checkpoint_no_replace BEFORE INSERT ON checkpoint"
+	"	WHEN EXISTS(SELECT 1 FROM checkpoint WHERE seq >= new.seq)"
+	"	BEGIN SELECT RAISE(ABORT, 'checkpoints are never replaced'); END;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)
@@ -157,13 +192,25 @@ int store_begin(struct store *s)
 	return sql_begin(s->q);
 }
 
+static int committed(struct store *s)
+{
+	int r = sql_commit(s->q);
+	bool audited = s->audited;
+
+	s->audited = false;
+	if (r == 0 && audited && s->on_audit)
+		s->on_audit(s->on_audit_cookie);
+	return r;
+}
+
 int store_commit(struct store *s)
 {
-	return sql_commit(s->q);
+	return committed(s);
 }
 
 void store_rollback(struct store *s)
 {
+	s->audited = false;
 	sql_rollback(s->q);
 }
 
@@ -176,9 +223,9 @@ int store_enter(struct store *s, bool *ret_mine)
 int store_leave(struct store *s, bool mine, int r)
 {
 	if (mine && r == 0)
-		return sql_commit(s->q);
+		return committed(s);
 	if (mine)
-		sql_rollback(s->q);
+		store_rollback(s);
 	return r;
 }
 
@@ -194,8 +241,7 @@ void store_cut(char *out, size_t room, const char *text)
 	plain_make(out, false);
 }
 
-/* One row or -ENOENT; the caller frees rows either way. */
-static int first(struct sql_rows *rows)
+int store_first(struct sql_rows *rows)
 {
 	int r = sql_next(rows);
 
@@ -214,7 +260,7 @@ static int compare_root(struct store *s, uint64_t version, const void *envelope,
 	r = sql_ask(s->q, &rows,
 		    "SELECT version, envelope FROM root ORDER BY version DESC LIMIT 1", "");
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (version != sql_u64(rows, 0))
@@ -251,7 +297,7 @@ int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
 
 	r = sql_ask(s->q, &rows, "SELECT envelope FROM root ORDER BY version DESC LIMIT 1", "");
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r < 0)
 		return r;
 	envelope = sql_blob(rows, 0, &len);
@@ -360,7 +406,7 @@ static int get_version(struct store *s, const char *name, uint64_t serial,
 		    "SELECT " VERSION_COLUMNS " FROM version WHERE name = ? AND serial = ?",
 		    "su", name, serial);
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r == 0)
 		r = read_version(rows, &v);
 	if (r < 0)
@@ -457,7 +503,7 @@ int store_newest_serial(struct store *s, const char *name, uint64_t *ret_serial)
 		    "SELECT serial FROM version WHERE name = ? ORDER BY serial DESC LIMIT 1",
 		    "s", name);
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r == 0)
 		*ret_serial = sql_u64(rows, 0);
 	return r;
@@ -557,7 +603,7 @@ int store_get_hotfix(struct store *s, const char *name, struct store_hotfix *ret
 		    "SELECT " HOTFIX_COLUMNS " FROM hotfix WHERE name = ? AND removed = 0", "s",
 		    name);
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r == 0)
 		r = read_hotfix(rows, &h);
 	if (r == 0)
@@ -682,7 +728,13 @@ int store_high_water(struct store *s, const char *name, uint64_t *ret_serial)
 	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
 	int r;
 
-	r = sql_ask(s->q, &rows, "SELECT high_water FROM hotfix WHERE name = ?", "s", name);
+	r = sql_ask(
+		s->q, &rows,
+		"SELECT CASE WHEN r.name IS NULL THEN h.high_water ELSE max(r.floor, coalesce("
+		"(SELECT max(c.serial) FROM commit_log c WHERE c.name = h.name"
+		" AND c.id > r.after_commit), 0)) END"
+		" FROM hotfix h LEFT JOIN serial_reset r ON r.name = h.name WHERE h.name = ?",
+		"s", name);
 	if (r == 0)
 		r = sql_next(rows);
 	if (r < 0)
@@ -706,7 +758,7 @@ int store_previous_serial(struct store *s, const char *name, uint64_t current,
 		    " ORDER BY c.id DESC LIMIT 1",
 		    "su", name, current);
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r == 0)
 		*ret_serial = sql_u64(rows, 0);
 	return r;
@@ -721,7 +773,7 @@ int store_was_committed(struct store *s, const char *name, uint64_t serial, bool
 		    "SELECT EXISTS(SELECT 1 FROM commit_log WHERE name = ? AND serial = ?)",
 		    "su", name, serial);
 	if (r == 0)
-		r = first(rows);
+		r = store_first(rows);
 	if (r == 0)
 		*ret_was = sql_u64(rows, 0) != 0;
 	return r;

@@ -2,7 +2,7 @@
 /*
  * store/store.h -- one host's durable state: trust, bundles, what should run,
  * every change with its intent and outcome, and the audit chain. The only owner
- * of the database (store.c, store_change.c, store_audit.c, store_boot.c over sql.c).
+ * of the database (store.c, store_change.c, store_audit.c, store_boot.c, store_fleet.c over sql.c).
  *
  * Context    loop thread; a commit fsyncs (see bench). SQLite, WAL, synchronous=FULL,
  *            STRICT tables, foreign keys; quick_check and application_id at open.
@@ -27,6 +27,7 @@
 #include "lib/clock.h"
 #include "lib/fail.h"
 #include "lib/hook.h"
+#include "store/key.h"
 
 struct store;
 
@@ -67,6 +68,33 @@ int store_put_revocation(struct store *s, const uint8_t sha256[32], const void *
 int store_each_revocation(struct store *s,
 			  int (*fn)(const void *envelope, size_t len, void *cookie),
 			  void *cookie);
+
+/* The status of the fleet (store/catalog.h) in force; -ENOENT. A new one takes its place. */
+int store_put_catalog(struct store *s, const void *envelope, size_t len, uint64_t now_ms,
+		      uint32_t actor_uid);
+int store_get_catalog(struct store *s, uint8_t **ret_envelope, size_t *ret_len);
+/* -EEXIST: a directive with this nonce was carried out before. Those past expiry by now_ms are
+ * forgotten: they are refused for that. */
+int store_use_nonce(struct store *s, const uint8_t nonce[16], const char *name,
+		    uint64_t expires_ms, uint64_t now_ms);
+int store_nonce_used(struct store *s, const uint8_t nonce[16], bool *ret_used);
+
+/* ---- time ------------------------------------------------------------------- */
+struct store_clock {
+	uint64_t real_ms; /* the host's clock, which anybody may have set */
+	uint64_t up_ms;	  /* since boot */
+	const char *boot_id;
+};
+
+/*
+ * The time by which expiry is judged: that of the host, but never earlier than what was trusted
+ * before, nor by what has passed of this boot since. keep: writes it down, when a
+ * minute has passed; a failure to write is none.
+ */
+int store_trusted_ms(struct store *s, const struct store_clock *now, bool keep,
+		     uint64_t *ret_ms);
+/* Whatever it was: a new root says so. */
+int store_set_trusted_ms(struct store *s, const struct store_clock *now, uint64_t ms);
 
 /* ---- versions ------------------------------------------------------------- */
 struct store_version {
@@ -123,6 +151,16 @@ int store_put_hotfix(struct store *s, const struct store_hotfix *h);
 int store_delete_hotfix(struct store *s, const char *name);
 /* Also after removal; 0: nothing of that name was ever committed here. */
 int store_high_water(struct store *s, const char *name, uint64_t *ret_serial);
+/* From now on the mark is floor, or what is committed later. */
+int store_reset_high_water(struct store *s, const char *name, uint64_t floor,
+			   uint64_t root_version);
+/*
+ * Raises each mark that is below what the audit log says was committed: somebody wrote to the
+ * database. fn is told of each.
+ */
+int store_mend_high_water(struct store *s,
+			  void (*fn)(const char *name, uint64_t was, uint64_t is, void *cookie),
+			  void *cookie);
 int store_each_hotfix(struct store *s, int (*fn)(const struct store_hotfix *h, void *cookie),
 		      void *cookie);
 /*
@@ -194,5 +232,14 @@ int store_audit_list(struct store *s, uint64_t after_seq, unsigned int limit,
 /* 0 and the head; -EUCLEAN and the first bad row. */
 int store_audit_verify(struct store *s, uint64_t *ret_rows, char ret_head_hex[65],
 		       uint64_t *reterr_bad_seq);
+int store_audit_head(struct store *s, uint64_t *ret_seq, uint8_t ret_hash[32]);
+/* fn comes after each commit that wrote rows. */
+void store_on_audit(struct store *s, void (*fn)(void *cookie), void *cookie);
+/* Signs the head (store/checkpoint.h) when at least min_rows came since the last time. */
+int store_checkpoint(struct store *s, const struct key *host, uint64_t min_rows,
+		     uint64_t now_ms);
+/* 0 and how many there are; -EUCLEAN and the first that is not the host's, or not of the row. */
+int store_checkpoint_verify(struct store *s, const struct key_public *host, uint64_t *ret_count,
+			    uint64_t *reterr_bad_seq);
 
 DEFINE_AUTO(struct store, store_free)

@@ -16,6 +16,7 @@
 
 #include "lib/clock.h"
 #include "store/bytes.h"
+#include "store/checkpoint.h"
 #include "store/sql.h"
 #include "store/store.h"
 #include "store/store_private.h"
@@ -137,7 +138,19 @@ int store_audit(struct store *s, uint64_t now_ms, uint32_t actor_uid, const char
 	r = store_enter(s, &mine);
 	if (r < 0)
 		return r;
+	s->audited = true;
 	return store_leave(s, mine, append(s, &row));
+}
+
+void store_on_audit(struct store *s, void (*fn)(void *cookie), void *cookie)
+{
+	s->on_audit = fn;
+	s->on_audit_cookie = cookie;
+}
+
+int store_audit_head(struct store *s, uint64_t *ret_seq, uint8_t ret_hash[32])
+{
+	return head(s, ret_seq, ret_hash);
 }
 
 #define AUDIT_COLUMNS "seq, at_ms, actor_uid, action, subject, result, detail, hash"
@@ -255,4 +268,71 @@ int store_audit_verify(struct store *s, uint64_t *ret_rows, char ret_head_hex[65
 	*ret_rows = seq;
 	bytes_to_hex(hash, sizeof(hash), ret_head_hex);
 	return 0;
+}
+
+/* ---- checkpoints ------------------------------------------------------------ */
+
+static int last_checkpoint(struct store *s, uint64_t *ret_seq)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT coalesce(max(seq), 0) FROM checkpoint", "");
+	if (r == 0)
+		r = store_first(rows);
+	if (r == 0)
+		*ret_seq = sql_u64(rows, 0);
+	return r;
+}
+
+int store_checkpoint(struct store *s, const struct key *host, uint64_t min_rows,
+		     uint64_t now_ms)
+{
+	struct checkpoint c = {.at_ms = now_ms};
+	AUTO_FREE char *text = NULL;
+	uint64_t last = 0;
+	int r;
+
+	r = head(s, &c.seq, c.head);
+	if (r == 0)
+		r = last_checkpoint(s, &last);
+	if (r < 0 || c.seq < last + (min_rows ? min_rows : 1))
+		return r;
+	r = checkpoint_sign(&c, host, &text, NULL);
+	return r < 0 ? r
+		     : sql_run(s->q, "INSERT INTO checkpoint(seq, envelope) VALUES(?, ?)", "ub",
+			       c.seq, (const void *)text, strlen(text));
+}
+
+int store_checkpoint_verify(struct store *s, const struct key_public *host, uint64_t *ret_count,
+			    uint64_t *reterr_bad_seq)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	uint64_t n = 0;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT c.seq, c.envelope, a.hash FROM checkpoint c"
+		    " LEFT JOIN audit a ON a.seq = c.seq ORDER BY c.seq",
+		    "");
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		struct checkpoint c;
+		uint8_t hash[BYTES_SHA256];
+		const void *envelope;
+		size_t len;
+
+		envelope = sql_blob(rows, 1, &len);
+		r = checkpoint_open(envelope, len, host, &c, NULL);
+		if (r == 0)
+			r = sql_blob_exact(rows, 2, hash, sizeof(hash));
+		if (r < 0 || c.seq != sql_u64(rows, 0) ||
+		    memcmp(c.head, hash, sizeof(hash)) != 0) {
+			*reterr_bad_seq = sql_u64(rows, 0);
+			return r == -ENOMEM ? r : -EUCLEAN;
+		}
+		n++;
+	}
+	if (r == 0)
+		*ret_count = n;
+	return r;
 }

@@ -133,6 +133,37 @@ static int parse_floors(const json_t *floors, json_t **ret_floors, struct fail *
 				      : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 }
 
+static int parse_resets(const json_t *resets, struct trust *t, struct fail *reterr_fail)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(resets, i, item)
+		if (!json_is_string(item) || !trust_floor(t, json_string_value(item)))
+			return fail_set(reterr_fail, FAIL_BAD_FORMAT,
+					"root: resets must be names that have a floor");
+	t->resets = json_deep_copy(resets);
+	return t->resets || !resets ? 0 : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+}
+
+/* A role whose keys are on line: one that also signs code would put that on line with it. */
+static int parse_online(const char *name, const json_t *obj, const struct trust *t,
+			struct trust_role *ret_role, struct fail *reterr_fail)
+{
+	int r;
+
+	if (!obj)
+		return 0;
+	r = parse_role(name, obj, ret_role, NULL, reterr_fail);
+	for (size_t i = 0; r == 0 && i < ret_role->n_keys; i++)
+		if (role_has(&t->root, &ret_role->keys[i]) ||
+		    role_has(&t->release, &ret_role->keys[i]))
+			r = fail_set(reterr_fail, FAIL_BAD_FORMAT,
+				     "%s: a root or release key may not serve as one on line",
+				     name);
+	return r;
+}
+
 static uint64_t timestamp(struct json_fields *f, const char *key, bool optional)
 {
 	const char *s = optional ? json_str_or(f, key, 32, "") : json_str(f, key, 32);
@@ -146,7 +177,7 @@ static uint64_t timestamp(struct json_fields *f, const char *key, bool optional)
 static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr_fail)
 {
 	struct json_fields f = json_fields(ROOT, doc, reterr_fail), roles;
-	const json_t *floors, *obj, *scopes = NULL;
+	const json_t *floors, *resets, *obj, *scopes = NULL;
 	const char *fleet;
 	int r;
 
@@ -158,6 +189,7 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 	if (f.r == 0 && json_has(&f, "fleet") && !hook_name_valid(fleet))
 		json_bad(&f, "fleet", "must be lower-case letters, digits and '-'");
 	floors = json_obj_or_null(&f, "floors");
+	resets = json_arr_or_null(&f, "resets", TRUST_FLOORS_MAX);
 	obj = json_obj_or_null(&f, "roles");
 	if (!obj)
 		json_bad(&f, "roles", "is missing");
@@ -174,10 +206,16 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 	if (r == 0)
 		r = parse_scopes(scopes, t, reterr_fail);
 	if (r == 0)
+		r = parse_online("root: role director", json_obj_or_null(&roles, "director"), t,
+				 &t->director, reterr_fail);
+	if (r == 0)
+		r = parse_online("root: role status", json_obj_or_null(&roles, "status"), t,
+				 &t->status, reterr_fail);
+	if (r == 0)
 		r = json_fields_end(&roles);
 	if (r == 0)
 		r = parse_floors(floors, &t->floors, reterr_fail);
-	return r;
+	return r < 0 ? r : parse_resets(resets, t, reterr_fail);
 }
 
 int trust_open_unverified(const struct dsse *d, struct trust **ret_trust,
@@ -310,8 +348,10 @@ int trust_open_next(const void *envelope, size_t len, const struct trust *curren
 
 struct trust *trust_free(struct trust *t)
 {
-	if (t)
+	if (t) {
 		json_decref(t->floors);
+		json_decref(t->resets);
+	}
 	free(t);
 	return NULL;
 }
@@ -415,23 +455,38 @@ static json_t *scopes_json(const struct trust *t)
 	return t->n_scopes ? json_incref(scopes) : NULL;
 }
 
+/* NULL: a role without keys, or out of memory. */
+static json_t *role_json(const struct trust_role *role, bool with_ids)
+{
+	return role->n_keys ? json_pack("{s:i, s:o}", "threshold", (int)role->threshold, "keys",
+					keys_json(role, with_ids))
+			    : NULL;
+}
+
 /* What a payload and `trust show` have in common, in the order of the payload. */
 static json_t *root_json(const struct trust *t, bool with_ids)
 {
 	char created[CLOCK_TIMESTAMP_BYTES], expires[CLOCK_TIMESTAMP_BYTES];
-	json_t *scopes = scopes_json(t);
+	json_t *scopes = scopes_json(t), *director = role_json(&t->director, with_ids);
+	json_t *status = role_json(&t->status, with_ids);
 
-	if (t->n_scopes && !scopes)
+	if ((t->n_scopes && !scopes) || (t->director.n_keys && !director) ||
+	    (t->status.n_keys && !status)) {
+		json_decref(scopes);
+		json_decref(director);
+		json_decref(status);
 		return NULL;
-	return json_pack("{s:I, s:s, s:s*, s:s*, s:{s:{s:i, s:o}, s:{s:i, s:o, s:o*}}, s:O*}",
+	}
+	return json_pack("{s:I, s:s, s:s*, s:s*,"
+			 " s:{s:{s:i, s:o}, s:{s:i, s:o, s:o*}, s:o*, s:o*}, s:O*, s:O*}",
 			 "version", (json_int_t)t->version, "created",
 			 clock_format_timestamp(t->created_ms, created), "expires",
 			 t->expires_ms ? clock_format_timestamp(t->expires_ms, expires) : NULL,
 			 "fleet", t->fleet[0] ? t->fleet : NULL, "roles", "root", "threshold",
 			 (int)t->root.threshold, "keys", keys_json(&t->root, with_ids),
 			 "release", "threshold", (int)t->release.threshold, "keys",
-			 keys_json(&t->release, with_ids), "scopes", scopes, "floors",
-			 t->floors);
+			 keys_json(&t->release, with_ids), "scopes", scopes, "director",
+			 director, "status", status, "floors", t->floors, "resets", t->resets);
 }
 
 int trust_sign(const struct trust *t, struct key *const *keys, size_t n_keys, char **ret_text,

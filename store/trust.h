@@ -5,8 +5,14 @@
  * Payload (DSSE_TYPE_ROOT):
  * {"format":1,"version":N,"created":ts,"expires":ts|absent,"fleet":id|absent,
  *   "roles":{"root":{"threshold":M,"keys":[base64...]},
- *     "release":{"threshold":M,"keys":[base64...],"scopes":[scope...]|absent}},
- *   "floors":{name:serial,...}|absent}
+ *     "release":{"threshold":M,"keys":[base64...],"scopes":[scope...]|absent},
+ *     "director":role|absent,"status":role|absent},
+ *   "floors":{name:serial,...}|absent,"resets":[name,...]|absent}
+ *
+ * director and status are the online keys of a fleet (store/directive.h, store/catalog.h): they
+ * are neither root nor release keys. A name in resets has a floor too: with this root
+ * the high-water mark of hosts becomes that floor, once; so a serial that a stolen key drove up
+ * is forgotten.
  *
  * A scope is {"key":base64,"name":pattern,"hook":type}: a release key that has any signs only
  * for hooks that fit one of them. "*" in a pattern stands for any characters, as the
@@ -54,10 +60,11 @@ struct trust {
 	uint64_t expires_ms; /* 0: never */
 	char fleet[65];	     /* "" none */
 	uint8_t sha256[32];  /* of the payload: two envelopes of one root have the same */
-	struct trust_role root, release;
-	struct trust_scope scopes[TRUST_SCOPES_MAX]; /* of release keys */
+	struct trust_role root, release, director, status; /* the last two may have no keys */
+	struct trust_scope scopes[TRUST_SCOPES_MAX];	   /* of release keys */
 	size_t n_scopes;
 	json_t *floors; /* object name -> serial; NULL: none */
+	json_t *resets; /* array of names; NULL: none */
 };
 
 /*

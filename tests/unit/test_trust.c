@@ -196,6 +196,50 @@ static void floors_fleet_and_expiry_are_kept(void **state)
 	assert_int_equal(trust_floor(t, "other"), 0);
 }
 
+static void resets_are_of_names_that_have_a_floor(void **state)
+{
+	const char *role = role_json(1, 1, "");
+	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO_FREE char *payload =
+		root_json(role, role, ",\"floors\":{\"fix\":7},\"resets\":[\"fix\"]");
+	struct fail f;
+
+	(void)state;
+	assert_ok(open_payload(payload, 0, &t, &f));
+	assert_string_equal(json_string_value(json_array_get(t->resets, 0)), "fix");
+	refuse(role, role, ",\"floors\":{\"fix\":7},\"resets\":[\"other\"]", "resets");
+	refuse(role, role, ",\"floors\":{\"fix\":7},\"resets\":[7]", "resets");
+	refuse(role, role, ",\"resets\":[\"fix\"]", "resets");
+	refuse(role, role, ",\"resets\":{}", "resets");
+}
+
+/* Attack 25: who steals what is on line shall not find a key that signs code. */
+static void an_online_key_is_no_root_or_release_key(void **state)
+{
+	struct trust_role role = signed_role(2, 1);
+	struct trust says = {.version = 1, .root = role, .release = role};
+	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO_FREE char *good = NULL, *text = NULL;
+	struct fail f;
+
+	(void)state;
+	says.release = (struct trust_role){.n_keys = 1, .threshold = 1};
+	says.release.keys[0] = *key_public(signed_keys[2]);
+	says.director = (struct trust_role){.n_keys = 1, .threshold = 1};
+	says.director.keys[0] = *key_public(signed_keys[3]);
+	says.status = says.director;
+	assert_ok(trust_sign(&says, NULL, 0, &good, NULL));
+	assert_ok(trust_open(good, strlen(good), &t, NULL));
+	assert_int_equal(t->director.n_keys, 1);
+	assert_memory_equal(&t->status, &says.status, sizeof(t->status));
+	for (int i = 1; i < 3; i++) {
+		says.director.keys[0] = *key_public(signed_keys[i]);
+		assert_true(trust_sign(&says, NULL, 0, &text, &f) < 0);
+		assert_int_equal(f.code, FAIL_BAD_FORMAT);
+		assert_non_null(strstr(f.message, "on line"));
+	}
+}
+
 /* Attack 5. */
 static void a_manifest_is_no_root(void **state)
 {
@@ -430,6 +474,8 @@ int main(void)
 		cmocka_unit_test(a_root_needs_every_field),
 		cmocka_unit_test(a_later_format_is_refused),
 		cmocka_unit_test(floors_fleet_and_expiry_are_kept),
+		cmocka_unit_test(resets_are_of_names_that_have_a_floor),
+		cmocka_unit_test(an_online_key_is_no_root_or_release_key),
 		cmocka_unit_test(a_manifest_is_no_root),
 		cmocka_unit_test(a_signed_root_must_reach_its_own_threshold),
 		cmocka_unit_test(a_root_follows_only_its_predecessor_signed_by_both),

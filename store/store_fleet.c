@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * What holds over restarts so that signed words are obeyed once and in time: nonces, the status of
+ * the fleet, trusted time, marks that a root has reset.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sql.h"
+#include "store/store.h"
+#include "store/store_private.h"
+
+#define TIME_STEP_MS 60000
+
+int store_put_catalog(struct store *s, const void *envelope, size_t len, uint64_t now_ms,
+		      uint32_t actor_uid)
+{
+	return sql_run(s->q,
+		       "INSERT INTO catalog(one, envelope, imported_ms, actor_uid)"
+		       " VALUES(1, ?, ?, ?) ON CONFLICT(one) DO UPDATE SET"
+		       " envelope = excluded.envelope, imported_ms = excluded.imported_ms,"
+		       " actor_uid = excluded.actor_uid",
+		       "buu", envelope, len, now_ms, (uint64_t)actor_uid);
+}
+
+int store_get_catalog(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	const void *envelope;
+	uint8_t *copy;
+	size_t len;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT envelope FROM catalog", "");
+	if (r == 0)
+		r = store_first(rows);
+	if (r < 0)
+		return r;
+	envelope = sql_blob(rows, 0, &len);
+	copy = malloc(len + 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, envelope, len);
+	copy[len] = 0;
+	*ret_envelope = copy;
+	*ret_len = len;
+	return 0;
+}
+
+int store_nonce_used(struct store *s, const uint8_t nonce[16], bool *ret_used)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT EXISTS(SELECT 1 FROM directive WHERE nonce = ?)", "b",
+		    (const void *)nonce, (size_t)16);
+	if (r == 0)
+		r = store_first(rows);
+	if (r == 0)
+		*ret_used = sql_u64(rows, 0) != 0;
+	return r;
+}
+
+int store_use_nonce(struct store *s, const uint8_t nonce[16], const char *name,
+		    uint64_t expires_ms, uint64_t now_ms)
+{
+	bool mine, used;
+	int r;
+
+	r = store_enter(s, &mine);
+	if (r < 0)
+		return r;
+	r = store_nonce_used(s, nonce, &used);
+	if (r == 0 && used)
+		r = -EEXIST;
+	if (r == 0)
+		r = sql_run(s->q, "DELETE FROM directive WHERE expires_ms < ?", "u", now_ms);
+	if (r == 0)
+		r = sql_run(s->q,
+			    "INSERT INTO directive(nonce, name, expires_ms, used_ms)"
+			    " VALUES(?, ?, ?, ?)",
+			    "bsuu", (const void *)nonce, (size_t)16, name, expires_ms, now_ms);
+	return store_leave(s, mine, r);
+}
+
+/* ---- time ------------------------------------------------------------------- */
+
+int store_set_trusted_ms(struct store *s, const struct store_clock *now, uint64_t ms)
+{
+	return sql_run(s->q,
+		       "INSERT INTO clock(one, trusted_ms, boot_id, up_ms) VALUES(1, ?, ?, ?)"
+		       " ON CONFLICT(one) DO UPDATE SET trusted_ms = excluded.trusted_ms,"
+		       " boot_id = excluded.boot_id, up_ms = excluded.up_ms",
+		       "usu", ms, now->boot_id, now->up_ms);
+}
+
+int store_trusted_ms(struct store *s, const struct store_clock *now, bool keep,
+		     uint64_t *ret_ms)
+{
+	uint64_t kept = 0, ms, up_ms = 0;
+	bool same_boot = false;
+	int r;
+
+	{
+		AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+
+		r = sql_ask(s->q, &rows, "SELECT trusted_ms, up_ms, boot_id FROM clock", "");
+		if (r == 0)
+			r = sql_next(rows);
+		if (r < 0)
+			return r;
+		if (r > 0) {
+			kept = sql_u64(rows, 0);
+			up_ms = sql_u64(rows, 1);
+			same_boot = strcmp(sql_text(rows, 2), now->boot_id) == 0;
+		}
+	}
+	ms = kept;
+	if (same_boot && now->up_ms > up_ms)
+		ms += now->up_ms - up_ms;
+	if (now->real_ms > ms)
+		ms = now->real_ms;
+	if (keep && (!same_boot || ms >= kept + TIME_STEP_MS))
+		store_set_trusted_ms(s, now, ms);
+	*ret_ms = ms;
+	return 0;
+}
+
+/* ---- marks ------------------------------------------------------------------ */
+
+int store_reset_high_water(struct store *s, const char *name, uint64_t floor,
+			   uint64_t root_version)
+{
+	return sql_run(s->q,
+		       "INSERT INTO serial_reset(name, root_version, floor, after_commit)"
+		       " VALUES(?, ?, ?, (SELECT coalesce(max(id), 0) FROM commit_log))"
+		       " ON CONFLICT(name) DO UPDATE SET root_version = excluded.root_version,"
+		       " floor = excluded.floor, after_commit = excluded.after_commit",
+		       "suu", name, root_version, floor);
+}
+
+struct mark {
+	char name[HOOK_NAME_MAX + 1];
+	uint64_t was, is;
+};
+
+/* The next mark that is too low, after name. */
+static int find_low(struct store *s, struct mark *m)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT t.name, coalesce(h.high_water, 0), t.serial FROM"
+		    " (SELECT substr(subject, 1, instr(subject, '@') - 1) AS name,"
+		    "  max(CAST(substr(subject, instr(subject, '@') + 1) AS INTEGER)) AS serial"
+		    "  FROM audit WHERE action = 'apply' AND result = 'done' GROUP BY 1) t"
+		    " LEFT JOIN hotfix h ON h.name = t.name"
+		    " WHERE t.serial > coalesce(h.high_water, 0) AND t.name > ?"
+		    " ORDER BY t.name LIMIT 1",
+		    "s", m->name);
+	if (r == 0)
+		r = store_first(rows);
+	if (r < 0)
+		return r;
+	m->was = sql_u64(rows, 1);
+	m->is = sql_u64(rows, 2);
+	return sql_text_fit(rows, 0, m->name, sizeof(m->name));
+}
+
+int store_mend_high_water(struct store *s,
+			  void (*fn)(const char *name, uint64_t was, uint64_t is, void *cookie),
+			  void *cookie)
+{
+	struct mark m = {0};
+	int r;
+
+	while ((r = find_low(s, &m)) == 0) {
+		r = sql_run(s->q,
+			    "INSERT INTO hotfix(name, committed_serial, high_water, disabled,"
+			    " removed, boot_id) VALUES(?, 0, ?, 0, 1, '')"
+			    " ON CONFLICT(name) DO UPDATE SET high_water = excluded.high_water",
+			    "su", m.name, m.is);
+		if (r < 0)
+			return r;
+		fn(m.name, m.was, m.is, cookie);
+	}
+	return r == -ENOENT ? 0 : r;
+}
