@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "lib/json.h"
+#include "store/checkpoint.h"
 #include "store/store.h"
 #include "store/store_private.h"
 
@@ -274,6 +275,147 @@ static void rows_that_quote_a_stranger_can_be_listed(void **state)
 
 #define WITH_ROWS(test) cmocka_unit_test_setup_teardown(test, five_rows, close_store)
 
+/* ---- checkpoints ------------------------------------------------------------ */
+
+static struct key *host, *stranger;
+
+static int make_keys(void **state)
+{
+	struct key_public p;
+
+	if (unit_setup(state) < 0 || key_new(unit_path("host"), NULL, &p, NULL) < 0 ||
+	    key_new(unit_path("stranger"), NULL, &p, NULL) < 0 ||
+	    key_load(unit_path("host.sec"), NULL, NULL, &host, NULL) < 0)
+		return -1;
+	return key_load(unit_path("stranger.sec"), NULL, NULL, &stranger, NULL);
+}
+
+static int free_keys(void **state)
+{
+	host = key_free(host);
+	stranger = key_free(stranger);
+	return unit_teardown(state);
+}
+
+static void two_checkpoints(void)
+{
+	assert_ok(store_checkpoint(store, host, 0, 5000));
+	assert_ok(store_audit(store, 6000, 0, "import", "fix@2", "done", NULL));
+	assert_ok(store_checkpoint(store, host, 0, 6000));
+}
+
+static void bad_checkpoint(uint64_t seq)
+{
+	uint64_t n = 77, bad = 0;
+
+	assert_int_equal(store_checkpoint_verify(store, key_public(host), &n, &bad), -EUCLEAN);
+	assert_int_equal(bad, seq);
+}
+
+static void a_checkpoint_signs_the_head_once(void **state)
+{
+	uint64_t n = 77, bad = 0;
+
+	(void)state;
+	assert_ok(store_checkpoint_verify(store, key_public(host), &n, &bad));
+	assert_int_equal(n, 0);
+	assert_ok(store_checkpoint(store, host, ROWS + 1, 5000)); /* too few rows yet */
+	assert_ok(store_checkpoint_verify(store, key_public(host), &n, &bad));
+	assert_int_equal(n, 0);
+	two_checkpoints();
+	assert_ok(store_checkpoint(store, host, 0, 7000));
+	assert_ok(store_checkpoint_verify(store, key_public(host), &n, &bad));
+	assert_int_equal(n, 2);
+}
+
+/* Attack 29: a chain that was made anew holds in itself, and is not what the host signed. */
+static void a_chain_made_anew_is_not_what_was_signed(void **state)
+{
+	uint64_t rows;
+	char head[65];
+
+	(void)state;
+	two_checkpoints();
+	tamper("DELETE FROM audit");
+	run("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'audit'");
+	for (int i = 0; i <= ROWS; i++)
+		assert_ok(store_audit(store, 1, 0, "import", "fix@1", "done", NULL));
+	assert_ok(store_audit_verify(store, &rows, head, NULL));
+	bad_checkpoint(ROWS);
+}
+
+static void rows_cut_off_below_a_checkpoint_are_missed(void **state)
+{
+	uint64_t rows;
+	char head[65];
+
+	(void)state;
+	two_checkpoints();
+	tamper("DELETE FROM audit WHERE seq > 5");
+	run("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'audit'");
+	assert_ok(store_audit_verify(store, &rows, head, NULL));
+	bad_checkpoint(ROWS + 1);
+}
+
+static void a_checkpoint_by_another_key_does_not_count(void **state)
+{
+	(void)state;
+	assert_ok(store_checkpoint(store, stranger, 0, 5000));
+	bad_checkpoint(ROWS);
+}
+
+static void a_checkpoint_moved_to_another_row_is_found(void **state)
+{
+	(void)state;
+	two_checkpoints();
+	run("DROP TRIGGER checkpoint_no_update");
+	run("UPDATE checkpoint SET seq = 3 WHERE seq = 5");
+	bad_checkpoint(3);
+}
+
+static void checkpoints_cannot_be_changed_or_deleted(void **state)
+{
+	static const char *const statements[] = {
+		"UPDATE checkpoint SET seq = 3 WHERE seq = 5",
+		"DELETE FROM checkpoint",
+		"INSERT OR REPLACE INTO checkpoint(seq, envelope) VALUES(5, x'00')",
+		"INSERT INTO checkpoint(seq, envelope) VALUES(4, x'00')",
+	};
+
+	(void)state;
+	two_checkpoints();
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++)
+		assert_true(sql_run(store->q, statements[i], "") < 0);
+}
+
+static int told;
+
+static void on_audit(void *cookie)
+{
+	(void)cookie;
+	told++;
+}
+
+static void only_what_is_committed_is_told(void **state)
+{
+	(void)state;
+	told = 0;
+	store_on_audit(store, on_audit, NULL);
+	assert_ok(store_audit(store, 1, 0, "import", "fix@1", "done", NULL));
+	assert_int_equal(told, 1);
+	assert_ok(store_begin(store));
+	assert_ok(store_audit(store, 1, 0, "import", "fix@1", "done", NULL));
+	assert_ok(store_audit(store, 1, 0, "import", "fix@1", "done", NULL));
+	assert_int_equal(told, 1);
+	assert_ok(store_commit(store));
+	assert_int_equal(told, 2);
+	assert_ok(store_begin(store));
+	assert_ok(store_audit(store, 1, 0, "import", "fix@1", "done", NULL));
+	store_rollback(store);
+	assert_ok(store_quarantine(store, "fix", 1, true, "") == -ENOENT ? 0 : -1);
+	assert_int_equal(told, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -294,7 +436,14 @@ int main(void)
 		WITH_ROWS(rows_are_listed_in_order_from_a_place),
 		WITH_ROWS(the_last_listed_hash_is_the_head),
 		WITH_ROWS(rows_that_quote_a_stranger_can_be_listed),
+		WITH_ROWS(a_checkpoint_signs_the_head_once),
+		WITH_ROWS(a_chain_made_anew_is_not_what_was_signed),
+		WITH_ROWS(rows_cut_off_below_a_checkpoint_are_missed),
+		WITH_ROWS(a_checkpoint_by_another_key_does_not_count),
+		WITH_ROWS(a_checkpoint_moved_to_another_row_is_found),
+		WITH_ROWS(checkpoints_cannot_be_changed_or_deleted),
+		WITH_ROWS(only_what_is_committed_is_told),
 	};
 
-	return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
+	return cmocka_run_group_tests(tests, make_keys, free_keys);
 }
