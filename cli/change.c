@@ -404,7 +404,7 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 	const char *path = args_at(a, 0);
 	AUTO_JSON json_t *answer = NULL;
 	AUTO_FREE uint8_t *buf = NULL;
-	const json_t *revocation;
+	const json_t *revocation, *status;
 	size_t len;
 	int r;
 
@@ -435,6 +435,10 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 		printf("%s: %s of %s, serials %s to %s\n", text_safe(path),
 		       text_of(revocation, "action"), text_of(revocation, "name"),
 		       text_of(revocation, "from"), text_of(revocation, "to"));
+	else if ((status = json_object_get(answer, "status")))
+		printf("%s: status %s of the fleet %s, good until %s\n", text_safe(path),
+		       text_of(status, "version"), text_of(status, "fleet"),
+		       text_of(status, "expires"));
 	else
 		printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
 	return 0;
@@ -627,13 +631,51 @@ int change_run_commit(struct cli *c, const struct args *a, struct fail *reterr_f
 	return simple(c, a, "commit", NULL, false, reterr_fail);
 }
 
+/* What never ran here is on trial then, as after an apply. */
+static int roll_back_as_directed(struct cli *c, const char *arg, const char *file,
+				 struct fail *f)
+{
+	AUTO_JSON json_t *answer = NULL, *envelope = NULL, *body = NULL;
+	char name[HOOK_NAME_MAX + 1], what[128], path[128];
+	struct follow w = {.c = c, .name = name, .what = what, .deadline_ms = UINT64_MAX};
+	AUTO_FREE uint8_t *buf = NULL;
+	uint64_t serial;
+	size_t len;
+	int r = cli_parse_version(arg, name, &serial, f);
+
+	if (r == 0 && serial)
+		r = fail_set(f, FAIL_USAGE, "rollback takes a NAME without @SERIAL");
+	if (r == 0)
+		r = inspect_read_bundle(file, &buf, &len, f);
+	if (r == 0)
+		r = json_parse("directive", buf, len, &envelope, f);
+	if (r < 0)
+		return r;
+	body = json_pack("{s:O}", "directive", envelope);
+	snprintf(what, sizeof(what), "rollback %s", name);
+	snprintf(path, sizeof(path), "/v1/hotfixes/%s/rollback", name);
+	r = start(&w, "POST", path, body, &answer, f);
+	if (r != 0)
+		return r;
+	r = report(&w, answer, f);
+	if (r == 0 && !c->json && !is_over(answer))
+		explain_trial(c, name, what);
+	return r;
+}
+
 int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *body = reason_body(a);
-	const char *to = args_value(a, "--to");
+	const char *to = args_value(a, "--to"), *directive = args_value(a, "--directive");
 	uint64_t serial;
 	int r;
 
+	if (directive) {
+		if (to || args_given(a, "--reason"))
+			return fail_set(reterr_fail, FAIL_USAGE,
+					"--directive says where to and why, alone");
+		return roll_back_as_directed(c, args_at(a, 0), directive, reterr_fail);
+	}
 	if (to) {
 		r = cli_parse_u64("--to", to, 1, INT64_MAX, &serial, reterr_fail);
 		if (r < 0)

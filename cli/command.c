@@ -20,7 +20,10 @@
 #define OPT_TERMS \
 	{ "--expires", 0, OPT_VALUE, "TS", "no first attach after 2027-05-04T10:11:12Z, or never" }, \
 	{ "--floor", 0, OPT_LIST, "NAME@SERIAL", "nothing older is applied" }, \
-	{ "--scope", 0, OPT_LIST, "PUB:NAME:HOOK", "all that a release key may sign; NAME with *" }
+	{ "--scope", 0, OPT_LIST, "PUB:NAME:HOOK", "all that a release key may sign; NAME with *" }, \
+	{ "--fleet", 0, OPT_VALUE, "ID", "the fleet whose hosts trust this root" }, \
+	{ "--director", 0, OPT_LIST, "PUB", "keys on line that may choose among signed versions" }, \
+	{ "--status-key", 0, OPT_LIST, "PUB", "keys on line that sign the status of the fleet" }
 #define OPT_REASON \
 	{ "--reason", 0, OPT_VALUE, "TEXT", "why, for the history" }
 
@@ -49,6 +52,7 @@ static const struct opt trust_rotate_opts[] = {
 	{ "--root-key", 0, OPT_LIST, "PUB", "the keys that sign the next root" },
 	{ "--root-threshold", 0, OPT_VALUE, "N", "how many of those must" },
 	OPT_TERMS,
+	{ "--reset", 0, OPT_LIST, "NAME", "serials above the floor of NAME that ran count no more" },
 	{ "--sign", 0, OPT_LIST, "SEC", "sign the new root with these" },
 	OPT_PASSPHRASE,
 	{ "--out", 0, OPT_VALUE, "NEXT", "the file to write" },
@@ -59,6 +63,27 @@ static const struct opt trust_revoke_opts[] = {
 	{ "--through", 0, OPT_VALUE, "SERIAL", "all serials up to this one (only the one named)" },
 	{ "--force-rollback", 0, OPT_FLAG, NULL, "take it back where it runs; else it only is not applied anew" },
 	OPT_REASON,
+	OPT_SIGN,
+	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	OPT_END,
+};
+
+static const struct opt trust_direct_opts[] = {
+	{ "--from", 0, OPT_VALUE, "SERIAL", "what is committed on the hosts it is for" },
+	{ "--fleet", 0, OPT_VALUE, "ID", "their fleet" },
+	{ "--host", 0, OPT_VALUE, "ID", "for this host alone: the host_id of its status" },
+	{ "--group", 0, OPT_VALUE, "NAME", "for the hosts of this group" },
+	{ "--valid", 0, OPT_VALUE, "DURATION", "how long it may be carried out (1d)" },
+	OPT_REASON,
+	OPT_SIGN,
+	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	OPT_END,
+};
+
+static const struct opt trust_status_opts[] = {
+	{ "--fleet", 0, OPT_VALUE, "ID", "the fleet" },
+	{ "--number", 0, OPT_VALUE, "N", "its version: higher than that of the one before" },
+	{ "--valid", 0, OPT_VALUE, "DURATION", "until it is stale (1d)" },
 	OPT_SIGN,
 	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
 	OPT_END,
@@ -115,6 +140,7 @@ static const struct opt apply_opts[] = {
 
 static const struct opt rollback_opts[] = {
 	{ "--to", 0, OPT_VALUE, "SERIAL", "not to the version before, but to this one" },
+	{ "--directive", 0, OPT_VALUE, "FILE", "as a director of the fleet says" },
 	OPT_REASON,
 	OPT_END,
 };
@@ -133,7 +159,10 @@ static const struct opt events_opts[] = {
 };
 
 static const struct opt audit_opts[] = {
-	{ "--verify", 0, OPT_FLAG, NULL, "check the chain of hashes" },
+	{ "--verify", 0, OPT_FLAG, NULL, "check the chain of hashes, and what the host key signed" },
+	{ "--head", 0, OPT_VALUE, "FILE", "with --verify: that this head is in it, and none cut off" },
+	{ "--save-head", 0, OPT_VALUE, "FILE", "write the head, signed, to be kept elsewhere" },
+	{ "--lines", 0, OPT_FLAG, NULL, "all rows, one JSON document a line" },
 	{ "--after", 0, OPT_VALUE, "ROW", "from the row after this one" },
 	{ "--limit", 0, OPT_VALUE, "N", "at most this many (1000)" },
 	OPT_END,
@@ -169,7 +198,7 @@ const struct command command_table[] = {
 	 "show what a bundle or a root says, unverified", NULL,
 	 "hotfixctl inspect fix.hotfix\n"},
 	{"sign", sign_run, COMMAND_AUTHOR, "FILE", 1, 1, COMPLETE_FILES, sign_opts,
-	 "add signatures to a bundle, a root or a revocation",
+	 "add signatures to a bundle, a root or another document",
 	 "Each holder of a key adds one and hands the result on. A key that is elsewhere (a\n"
 	 "token, a machine without network) signs what --export writes: Ed25519 over these\n"
 	 "very bytes. --attach takes the 64 bytes it made, or their base64.",
@@ -197,6 +226,16 @@ const struct command command_table[] = {
 	 "root in force names enough of the keys that signed it.",
 	 "hotfixctl trust revoke my-cubic@3 --force-rollback --reason \"stalls under loss\" \\\n"
 	 "    --key release.sec --out revocation.json\n"},
+	{"trust direct", sign_trust_direct, COMMAND_TRUST, "NAME@SERIAL", 1, 1, COMPLETE_NAMES,
+	 trust_direct_opts, "direct hosts of a fleet back to a version",
+	 "Signed by the director of the root; hosts that never ran the version take it on trial.",
+	 "hotfixctl trust direct my-cubic@2 --from 3 --fleet shop --group web --key director.sec \\\n"
+	 "    --out back.json\n"},
+	{"trust status", sign_trust_status, COMMAND_TRUST, "BUNDLE...", 1, MANY, COMPLETE_FILES,
+	 trust_status_opts, "say what there is in a fleet, and for how long that holds",
+	 "Hosts that import it refuse other contents under these serials, and warn when it is\n"
+	 "stale: newer hot-fixes may be withheld from them.",
+	 "hotfixctl trust status fix.hotfix --fleet shop --number 7 --key status.sec --out status.json\n"},
 	{"trust import", change_run_trust_import, COMMAND_TRUST, "FILE", 1, 1, COMPLETE_FILES,
 	 NULL, "make this host trust a root, or obey a revocation",
 	 "The first root is taken as it is; a later one must have the next version, and be signed\n"
@@ -266,8 +305,11 @@ const struct command command_table[] = {
 	 "what hot-fixes saw and what changed, line by line",
 	 "With -j one JSON document a line.", "hotfixctl events --follow\n"},
 	{"audit", show_run_audit, COMMAND_LOOK, "", 0, 0, COMPLETE_NOTHING, audit_opts,
-	 "the hash-chained log of decisions", "--verify exits 4 when a row was changed.",
-	 "hotfixctl audit --verify\n"},
+	 "the hash-chained log of decisions",
+	 "--verify exits 4 when a row was changed. That the end was cut off shows against a head\n"
+	 "that was saved before.",
+	 "hotfixctl audit --save-head head.json\n"
+	 "hotfixctl audit --verify --head head.json\n"},
 	{"doctor", show_run_doctor, COMMAND_LOOK, "[NAME | FILE]", 0, 1, COMPLETE_BOTH, NULL,
 	 "what this host can, and whether a hot-fix can run here",
 	 "Loads tiny programs and attaches none. A FILE's name has a dot or a slash in it.\n"

@@ -15,6 +15,8 @@
 #include "lib/json.h"
 #include "lib/plain.h"
 #include "store/bytes.h"
+#include "store/catalog.h"
+#include "store/directive.h"
 #include "store/revocation.h"
 
 #define ROOT_DEFAULT "/etc/hotfixd/root.json"
@@ -288,7 +290,7 @@ static void print_key(const json_t *key, const json_t *scopes)
 
 void inspect_print_root(const json_t *root)
 {
-	static const char *const roles[] = {"root", "release"};
+	static const char *const roles[] = {"root", "release", "director", "status"};
 	const json_t *key, *role;
 	const char *name;
 	json_t *floor;
@@ -301,6 +303,8 @@ void inspect_print_root(const json_t *root)
 	print_field("fleet", text_of(root, "fleet"));
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
 		role = json_object_get(json_object_get(root, "roles"), roles[i]);
+		if (!role)
+			continue;
 		printf("%-12s %s of %zu keys\n", roles[i], text_of(role, "threshold"),
 		       json_array_size(json_object_get(role, "keys")));
 		json_array_foreach(json_object_get(role, "keys"), k, key)
@@ -311,29 +315,106 @@ void inspect_print_root(const json_t *root)
 		       text_safe(name), json_integer_value(floor));
 }
 
+/* Whatever its fields are called: they are few, and flat. */
+static void print_flat(const json_t *doc)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
+		if (!json_is_array(value))
+			print_field(key, text_of(doc, key));
+}
+
+static void print_status(const json_t *status)
+{
+	const json_t *one;
+	size_t i;
+
+	print_flat(status);
+	json_array_foreach(json_object_get(status, "hotfixes"), i, one)
+		printf("%-12s %s@%s  manifest %.16s  %s bytes\n", i ? "" : "hot-fixes",
+		       text_of(one, "name"), text_of(one, "serial"), text_of(one, "manifest"),
+		       text_of(one, "bytes"));
+}
+
+static int revocation_doc(const struct dsse *d, json_t **ret_doc, struct fail *f)
+{
+	struct revocation v;
+	int r = revocation_open_unverified(d, &v, f);
+
+	if (r == 0)
+		*ret_doc = revocation_to_json(&v);
+	return r;
+}
+
+static int directive_doc(const struct dsse *d, json_t **ret_doc, struct fail *f)
+{
+	struct directive v;
+	int r = directive_open_unverified(d, &v, f);
+
+	if (r == 0)
+		*ret_doc = directive_to_json(&v);
+	return r;
+}
+
+static int status_doc(const struct dsse *d, json_t **ret_doc, struct fail *f)
+{
+	AUTO(catalog_freep) struct catalog *c = NULL;
+	int r = catalog_open_unverified(d, &c, f);
+
+	if (r == 0)
+		*ret_doc = catalog_to_json(c);
+	return r;
+}
+
+static int root_doc(const struct dsse *d, json_t **ret_doc, struct fail *f)
+{
+	AUTO(trust_freep) struct trust *t = NULL;
+	int r = trust_open_unverified(d, &t, f);
+
+	if (r == 0)
+		*ret_doc = trust_to_json(t);
+	return r;
+}
+
+static const struct {
+	const char *type;
+	int (*to_json)(const struct dsse *d, json_t **ret_doc, struct fail *f);
+	void (*print)(const json_t *doc);
+} documents[] = {
+	{DSSE_TYPE_REVOCATION, revocation_doc, print_revocation},
+	{DSSE_TYPE_DIRECTIVE, directive_doc, print_flat},
+	{DSSE_TYPE_STATUS, status_doc, print_status},
+	{NULL, root_doc, inspect_print_root},
+};
+
+static size_t kind_of(const struct dsse *d)
+{
+	size_t i = 0, len;
+
+	while (documents[i].type && !dsse_unverified_payload(d, documents[i].type, &len))
+		i++;
+	return i;
+}
+
+int inspect_document_json(const struct dsse *d, json_t **ret_doc, struct fail *reterr_fail)
+{
+	int r = documents[kind_of(d)].to_json(d, ret_doc, reterr_fail);
+
+	return r == 0 && !*ret_doc ? fail_set(reterr_fail, FAIL_INTERNAL, "out of memory") : r;
+}
+
 static int inspect_document(const struct cli *c, const struct dsse *d, struct fail *f)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO_JSON json_t *doc = NULL;
-	struct revocation v;
-	size_t len;
-	int r;
+	int r = inspect_document_json(d, &doc, f);
 
-	if (dsse_unverified_payload(d, DSSE_TYPE_REVOCATION, &len)) {
-		r = revocation_open_unverified(d, &v, f);
-		doc = r == 0 ? revocation_to_json(&v) : NULL;
-	} else {
-		r = trust_open_unverified(d, &trust, f);
-		doc = r == 0 ? trust_to_json(trust) : NULL;
-	}
 	if (r < 0)
 		return r;
 	if (c->json)
 		return cli_print_json(doc, f);
-	if (trust)
-		inspect_print_root(doc);
-	else
-		print_revocation(doc);
+	documents[kind_of(d)].print(doc);
 	print_signatures(d);
 	return 0;
 }

@@ -18,3 +18,7 @@ int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
 
 /* What trust_to_json() says, for people. */
 void inspect_print_root(const json_t *root);
+
+/* What a root, a revocation, a status or a directive says, unverified; anything else is called a
+ * bad root. */
+int inspect_document_json(const struct dsse *d, json_t **ret_doc, struct fail *reterr_fail);

@@ -11,12 +11,15 @@
 #include "cli/change.h"
 #include "cli/client.h"
 #include "cli/inspect.h"
+#include "cli/sign.h"
 #include "cli/text.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "lib/hook.h"
 #include "lib/json.h"
 #include "lib/plain.h"
+#include "store/bytes.h"
+#include "store/checkpoint.h"
 
 #define BPFFS_DEFAULT "/sys/fs/bpf/hotfix"
 
@@ -529,7 +532,64 @@ int show_run_events(struct cli *c, const struct args *a, struct fail *reterr_fai
 
 /* --- audit ---------------------------------------------------------------------------- */
 
-static int verify_audit(struct cli *c, struct fail *f)
+/* A head that was saved before: by this host, and its row is there and the same. */
+static int compare_head(struct cli *c, const char *path, const json_t *verified, struct fail *f)
+{
+	const json_t *host = json_object_get(verified, "host");
+	AUTO_JSON json_t *doc = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	struct key_public by;
+	struct checkpoint head;
+	char hex[BYTES_SHA256_HEX];
+	const char *hash;
+	size_t len;
+	int r = inspect_read_bundle(path, &buf, &len, f);
+
+	if (r == 0 && json_is_null(host))
+		r = fail_set(f, FAIL_NO_TRUST, "the host has no key to compare %s with", path);
+	if (r == 0)
+		r = key_public_parse(text_of(host, "public"), &by, f);
+	if (r == 0)
+		r = checkpoint_open(buf, len, &by, &head, f);
+	if (r == 0 && head.seq > 0)
+		r = client_get(c, &doc, f, "/v1/audit?after=%" PRIu64 "&limit=1", head.seq - 1);
+	if (r < 0 || head.seq == 0)
+		return r;
+	hash = text_of(json_array_get(json_object_get(doc, "rows"), 0), "hash");
+	bytes_to_hex(head.head, sizeof(head.head), hex);
+	if (!hash[0]) {
+		fail_set(
+			f, FAIL_BAD_DIGEST,
+			"the end of the audit log was cut off: it has %s rows, and row %" PRIu64
+			" was there when %s was saved",
+			text_of(verified, "rows"), head.seq, path);
+		return fail_hint(f, "keep a copy of the database, and what was exported");
+	}
+	if (strcmp(hash, hex) != 0)
+		return fail_set(f, FAIL_BAD_DIGEST,
+				"the audit log is another one: row %" PRIu64
+				" is not what it was when %s was saved",
+				head.seq, path);
+	return 0;
+}
+
+static int refuse_audit(const json_t *doc, struct fail *f)
+{
+	if (text_of(doc, "bad_checkpoint")[0])
+		fail_set(
+			f, FAIL_BAD_DIGEST,
+			"the audit log was changed: its row %s is not what the host key signed",
+			text_of(doc, "bad_checkpoint"));
+	else
+		fail_set(
+			f, FAIL_BAD_DIGEST,
+			"the audit log was changed: row %s does not follow from the one before",
+			text_of(doc, "bad_seq"));
+	return fail_hint(f, "rows before it are sound; keep a copy of the database and compare "
+			    "with an exported log");
+}
+
+static int verify_audit(struct cli *c, const char *saved, struct fail *f)
 {
 	AUTO_JSON json_t *doc = NULL;
 	bool ok;
@@ -538,22 +598,65 @@ static int verify_audit(struct cli *c, struct fail *f)
 	if (r < 0)
 		return r;
 	ok = json_is_true(json_object_get(doc, "ok"));
+	if (ok && saved)
+		r = compare_head(c, saved, doc, f);
+	if (r < 0)
+		return r;
 	if (c->json) {
 		r = cli_print_json(doc, f);
 		return r < 0 ? r : ok ? 0 : fail_exit(FAIL_BAD_SIGNATURE);
 	}
-	if (ok) {
-		printf("the audit log is whole: %s rows, head %s\n", text_of(doc, "rows"),
-		       text_of(doc, "head"));
-		return 0;
-	}
-	r = fail_set(f, FAIL_BAD_DIGEST,
-		     "the audit log was changed: row %s does not follow from the one before",
-		     text_of(doc, "bad_seq"));
-	fail_hint(f,
-		  "rows before it are sound; keep a copy of the database and compare with an "
-		  "exported log");
-	return r;
+	if (!ok)
+		return refuse_audit(doc, f);
+	printf("the audit log is whole: %s rows, head %s, %s of them signed for by %.16s\n",
+	       text_of(doc, "rows"), text_of(doc, "head"), text_of(doc, "checkpoints"),
+	       text_of(json_object_get(doc, "host"), "id"));
+	return 0;
+}
+
+static int save_head(struct cli *c, const char *path, struct fail *f)
+{
+	AUTO_JSON json_t *doc = NULL;
+	const char *text;
+	int r = client_get(c, &doc, f, "/v1/audit/head");
+
+	if (r < 0)
+		return r;
+	text = json_string_value(json_object_get(doc, "checkpoint"));
+	if (!text)
+		return fail_set(f, FAIL_INTERNAL, "the answer carries no checkpoint");
+	r = sign_write_output(path, NULL, text, strlen(text), f);
+	if (r < 0)
+		return r;
+	if (c->json)
+		return cli_print_json(doc, f);
+	printf("%s: the head, signed by the host key %.16s\n"
+	       "keep it elsewhere; later: hotfixctl audit --verify --head %s\n",
+	       text_safe(path), text_of(json_object_get(doc, "host"), "id"), text_safe(path));
+	return 0;
+}
+
+/* All rows after one, a document a line. */
+static int print_lines(struct cli *c, uint64_t after, struct fail *f)
+{
+	size_t n;
+
+	do {
+		AUTO_JSON json_t *doc = NULL;
+		const json_t *row;
+		size_t i;
+		int r = client_get(c, &doc, f, "/v1/audit?after=%" PRIu64 "&limit=1000", after);
+
+		if (r < 0)
+			return r;
+		n = json_array_size(json_object_get(doc, "rows"));
+		json_array_foreach(json_object_get(doc, "rows"), i, row) {
+			json_dumpf(row, stdout, JSON_COMPACT);
+			putchar('\n');
+			after = (uint64_t)json_integer_value(json_object_get(row, "seq"));
+		}
+	} while (n == 1000);
+	return 0;
 }
 
 int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -570,10 +673,16 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 	size_t i;
 	int r = 0;
 
+	if (args_given(a, "--head") && !args_given(a, "--verify"))
+		return fail_set(reterr_fail, FAIL_USAGE, "--head FILE belongs to --verify");
 	if (args_given(a, "--verify"))
-		return verify_audit(c, reterr_fail);
+		return verify_audit(c, args_value(a, "--head"), reterr_fail);
+	if (args_given(a, "--save-head"))
+		return save_head(c, args_value(a, "--save-head"), reterr_fail);
 	if (after_arg)
 		r = cli_parse_u64("--after", after_arg, 0, INT64_MAX, &after, reterr_fail);
+	if (r == 0 && args_given(a, "--lines"))
+		return print_lines(c, after, reterr_fail);
 	if (r == 0 && limit_arg)
 		r = cli_parse_u64("--limit", limit_arg, 1, 10000, &limit, reterr_fail);
 	if (r == 0)

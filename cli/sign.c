@@ -15,6 +15,8 @@
 #include "lib/json.h"
 #include "store/bundle.h"
 #include "store/bytes.h"
+#include "store/catalog.h"
+#include "store/directive.h"
 #include "store/key.h"
 #include "store/revocation.h"
 
@@ -144,7 +146,7 @@ int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail)
 static int load_role(const struct args *a, const char *keys, const char *threshold,
 		     struct trust_role *ret_role, struct fail *f)
 {
-	const char *paths[ARGS_MAX], *value = args_value(a, threshold);
+	const char *paths[ARGS_MAX], *value = threshold ? args_value(a, threshold) : NULL;
 	size_t n = args_list(a, keys, paths);
 	uint64_t t = 1;
 	int r;
@@ -183,11 +185,14 @@ static int load_roles(const struct args *a, struct trust *t, struct fail *f)
 	} options[] = {
 		{"--key", "--threshold", offsetof(struct trust, release)},
 		{"--root-key", "--root-threshold", offsetof(struct trust, root)},
+		{"--director", NULL, offsetof(struct trust, director)},
+		{"--status-key", NULL, offsetof(struct trust, status)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		struct trust_role *role = (void *)((char *)t + options[i].role);
-		const char *threshold = args_value(a, options[i].threshold);
+		const char *threshold =
+			options[i].threshold ? args_value(a, options[i].threshold) : NULL;
 		uint64_t n;
 		int r = 0;
 
@@ -296,9 +301,25 @@ static int load_scopes(const struct args *a, struct trust *t, struct fail *f)
 	return 0;
 }
 
+static int load_fleet(const struct args *a, struct trust *t, struct fail *f)
+{
+	const char *fleet = args_value(a, "--fleet");
+
+	if (!fleet)
+		return 0;
+	if (!hook_name_valid(fleet))
+		return fail_set(f, FAIL_USAGE,
+				"--fleet: must be lower-case letters, digits and '-'");
+	snprintf(t->fleet, sizeof(t->fleet), "%s", fleet);
+	return 0;
+}
+
 static int load_terms(const struct args *a, struct trust *t, struct fail *f)
 {
 	int r = load_roles(a, t, f);
+
+	if (r == 0)
+		r = load_fleet(a, t, f);
 
 	if (r == 0)
 		r = load_expiry(a, t, f);
@@ -379,6 +400,26 @@ int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fai
 	return write_root(c, a, t, NULL, reterr_fail);
 }
 
+static int load_resets(const struct args *a, struct trust *t, struct fail *f)
+{
+	const char *names[ARGS_MAX];
+	size_t n = args_list(a, "--reset", names);
+
+	if (n > 0)
+		t->resets = json_array();
+	for (size_t i = 0; i < n; i++) {
+		if (!hook_name_valid(names[i]) || !trust_floor(t, names[i])) {
+			int r = fail_set(f, FAIL_USAGE, "--reset: %s has no floor", names[i]);
+
+			fail_hint(f, "from which serial on? --floor %s@SERIAL", names[i]);
+			return r;
+		}
+		if (json_array_append_new(t->resets, json_string(names[i])) < 0)
+			return fail_set(f, FAIL_INTERNAL, "out of memory");
+	}
+	return 0;
+}
+
 int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO(trust_freep) struct trust *current = NULL, *next = NULL;
@@ -397,7 +438,11 @@ int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_f
 		return r;
 	next->version++;
 	next->created_ms = clock_real_ms();
+	json_decref(next->resets); /* once is enough */
+	next->resets = NULL;
 	r = load_terms(a, next, reterr_fail);
+	if (r == 0)
+		r = load_resets(a, next, reterr_fail);
 	return r < 0 ? r : write_root(c, a, next, current, reterr_fail);
 }
 
@@ -452,9 +497,164 @@ int sign_trust_revoke(struct cli *c, const struct args *a, struct fail *reterr_f
 	return 0;
 }
 
+/* --- trust direct, trust status --------------------------------------------------------------- */
+
+static int load_validity(const struct args *a, uint64_t created_ms, uint64_t *ret_expires_ms,
+			 struct fail *f)
+{
+	const char *value = args_value(a, "--valid");
+	uint64_t ms = 86400000;
+
+	if (value && (clock_parse_duration(value, &ms) < 0 || ms == 0))
+		return fail_set(f, FAIL_USAGE, "--valid: \"%s\" is not a duration like 12h, 1d",
+				value);
+	*ret_expires_ms = created_ms + ms;
+	return 0;
+}
+
+/* Copies a value of an option that the charset of names binds. */
+static int load_word(const struct args *a, const char *option, char *out, size_t room,
+		     struct fail *f)
+{
+	const char *value = args_value(a, option);
+
+	if (value && (!hook_name_valid(value) || strlen(value) >= room))
+		return fail_set(f, FAIL_USAGE, "%s: must be lower-case letters, digits and '-'",
+				option);
+	snprintf(out, room, "%s", value ? value : "");
+	return 0;
+}
+
+static int load_directive(const struct args *a, struct directive *d, struct fail *f)
+{
+	const char *host = args_value(a, "--host"), *reason = args_value(a, "--reason");
+	int r = cli_parse_version(args_at(a, 0), d->name, &d->to, f);
+
+	if (r == 0 && !d->to)
+		r = fail_set(f, FAIL_USAGE, "trust direct takes NAME@SERIAL");
+	if (r == 0)
+		r = cli_parse_u64("--from", args_value(a, "--from"), 1, MANIFEST_SERIAL_MAX,
+				  &d->from, f);
+	if (r == 0)
+		r = load_word(a, "--fleet", d->fleet, sizeof(d->fleet), f);
+	if (r == 0)
+		r = load_word(a, "--group", d->group, sizeof(d->group), f);
+	if (r == 0)
+		r = load_validity(a, d->created_ms, &d->expires_ms, f);
+	if (r == 0 && (strlen(host ? host : "") >= sizeof(d->host) ||
+		       strlen(reason ? reason : "") >= sizeof(d->reason)))
+		r = fail_set(f, FAIL_USAGE, "--host or --reason is too long");
+	snprintf(d->host, sizeof(d->host), "%s", host ? host : "");
+	snprintf(d->reason, sizeof(d->reason), "%s", reason ? reason : "");
+	return r;
+}
+
+int sign_trust_direct(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(sign_keys_clear) struct sign_keys keys = {.n = 0};
+	struct directive d = {.action = DIRECTIVE_ROLLBACK, .created_ms = clock_real_ms()};
+	const char *out = args_value(a, "--out");
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	if (!out || !args_given(a, "--from") || !args_given(a, "--fleet") ||
+	    !args_given(a, "--key"))
+		return fail_set(
+			reterr_fail, FAIL_USAGE,
+			"trust direct needs --from SERIAL, --fleet ID, --key SEC... and "
+			"--out FILE");
+	r = load_directive(a, &d, reterr_fail);
+	if (r == 0)
+		r = sign_load_keys(a, "--key", &keys, reterr_fail);
+	if (r == 0)
+		r = directive_sign(&d, keys.key, keys.n, &text, reterr_fail);
+	if (r == 0)
+		r = sign_write_output(out, NULL, text, strlen(text), reterr_fail);
+	if (r < 0)
+		return r;
+	if (c->json) {
+		AUTO_JSON json_t *doc = json_pack("{s:s, s:o}", "file", out, "directive",
+						  directive_to_json(&d));
+
+		return cli_print_json(doc, reterr_fail);
+	}
+	printf("%s: %s back from %" PRIu64 " to %" PRIu64 "\n"
+	       "on each host: hotfixctl rollback %s --directive %s\n",
+	       text_safe(out), d.name, d.from, d.to, d.name, text_safe(out));
+	return 0;
+}
+
+static int load_entry(const char *path, struct catalog_entry *e, struct fail *f)
+{
+	AUTO(bundle_freep) struct bundle *b = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r = inspect_read_bundle(path, &buf, &len, f);
+
+	if (r == 0)
+		r = bundle_open_unverified(buf, len, &b, f);
+	if (r < 0)
+		return r;
+	snprintf(e->name, sizeof(e->name), "%s", b->manifest->name);
+	e->serial = b->manifest->serial;
+	e->bundle_bytes = len;
+	memcpy(e->manifest_sha256, b->manifest_sha256, sizeof(e->manifest_sha256));
+	memcpy(e->bundle_sha256, b->digest, sizeof(e->bundle_sha256));
+	return 0;
+}
+
+int sign_trust_status(struct cli *c, const struct args *a, struct fail *reterr_fail)
+{
+	AUTO(sign_keys_clear) struct sign_keys keys = {.n = 0};
+	AUTO(catalog_freep) struct catalog *status = calloc(1, sizeof(*status));
+	const char *out = args_value(a, "--out");
+	AUTO_FREE char *text = NULL;
+	int r;
+
+	if (!out || !args_given(a, "--number") || !args_given(a, "--fleet") ||
+	    !args_given(a, "--key"))
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"trust status needs --fleet ID, --number N, --key SEC... and "
+				"--out FILE");
+	if (status)
+		status->entries = calloc(args_count(a), sizeof(*status->entries));
+	if (!status || !status->entries)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	status->created_ms = clock_real_ms();
+	r = load_word(a, "--fleet", status->fleet, sizeof(status->fleet), reterr_fail);
+	if (r == 0)
+		r = cli_parse_u64("--number", args_value(a, "--number"), 1, TRUST_VERSION_MAX,
+				  &status->version, reterr_fail);
+	if (r == 0)
+		r = load_validity(a, status->created_ms, &status->expires_ms, reterr_fail);
+	for (size_t i = 0; r == 0 && i < args_count(a); i++) {
+		r = load_entry(args_at(a, i), &status->entries[i], reterr_fail);
+		status->n_entries = i + 1;
+	}
+	if (r == 0)
+		r = sign_load_keys(a, "--key", &keys, reterr_fail);
+	if (r == 0)
+		r = catalog_sign(status, keys.key, keys.n, &text, reterr_fail);
+	if (r == 0)
+		r = sign_write_output(out, NULL, text, strlen(text), reterr_fail);
+	if (r < 0)
+		return r;
+	if (c->json) {
+		AUTO_JSON json_t *doc =
+			json_pack("{s:s, s:o}", "file", out, "status", catalog_to_json(status));
+
+		return cli_print_json(doc, reterr_fail);
+	}
+	printf("%s: status %" PRIu64 " of the fleet %s, %zu hot-fixes\n"
+	       "on each host: hotfixctl trust import %s\n",
+	       text_safe(out), status->version, status->fleet, status->n_entries,
+	       text_safe(out));
+	return 0;
+}
+
 /* --- sign --------------------------------------------------------------------------------- */
 
-/* What can be signed: a root or a revocation, or a bundle with its envelope inside. */
+/* What can be signed: a document, or a bundle with its envelope inside. */
 struct document {
 	uint8_t *buf;
 	struct dsse *plain;
@@ -471,8 +671,7 @@ static void document_clear(struct document *d)
 
 static int document_open(const char *path, struct document *d, struct fail *f)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
-	struct revocation revocation;
+	AUTO_JSON json_t *doc = NULL;
 	size_t len;
 	int r = inspect_read_bundle(path, &d->buf, &len, f);
 
@@ -481,9 +680,7 @@ static int document_open(const char *path, struct document *d, struct fail *f)
 	if (len > 0 && d->buf[0] == '{') {
 		r = dsse_parse("document", d->buf, len, &d->plain, f);
 		if (r == 0)
-			r = dsse_unverified_payload(d->plain, DSSE_TYPE_REVOCATION, &len)
-				    ? revocation_open_unverified(d->plain, &revocation, f)
-				    : trust_open_unverified(d->plain, &trust, f);
+			r = inspect_document_json(d->plain, &doc, f);
 		d->envelope = d->plain;
 		return r;
 	}

@@ -13,6 +13,8 @@ int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_trust_revoke(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int sign_trust_direct(struct cli *c, const struct args *a, struct fail *reterr_fail);
+int sign_trust_status(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int sign_run(struct cli *c, const struct args *a, struct fail *reterr_fail);
 
 struct sign_keys {

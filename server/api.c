@@ -45,6 +45,7 @@ static const struct route {
 	{EVHTTP_REQ_GET, "history", READ, NO_BODY, resource_history},
 	{EVHTTP_REQ_GET, "changes/*", READ, NO_BODY, resource_get_change},
 	{EVHTTP_REQ_GET, "audit", READ, NO_BODY, resource_audit},
+	{EVHTTP_REQ_GET, "audit/head", READ, NO_BODY, resource_audit_head},
 	{EVHTTP_REQ_GET, "audit/verify", READ, NO_BODY, resource_audit_verify},
 	{EVHTTP_REQ_GET, "events", READ, NO_BODY, resource_events},
 	{EVHTTP_REQ_GET, "doctor", READ, NO_BODY, resource_doctor},

@@ -12,6 +12,7 @@
 #include "server/config.h"
 #include "server/events.h"
 #include "server/hotfix.h"
+#include "server/record.h"
 #include "server/report.h"
 #include "server/worker.h"
 #include "store/store.h"
@@ -23,6 +24,7 @@ struct api_context {
 	struct workers *workers;
 	struct hotfixes *hotfixes;
 	struct events *events;
+	struct record *record;
 	struct report_daemon report;
 };
 

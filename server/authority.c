@@ -108,6 +108,20 @@ static int on_revocation(const void *envelope, size_t len, void *cookie)
 	return 0;
 }
 
+/* One by keys that count no more says nothing. */
+static int open_catalog(struct store *s, const struct trust *t, struct catalog **ret_catalog)
+{
+	AUTO_FREE uint8_t *envelope = NULL;
+	struct fail f = {.code = FAIL_NONE};
+	size_t len;
+	int r = store_get_catalog(s, &envelope, &len);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = catalog_open(envelope, len, t, ret_catalog, &f);
+	return r < 0 && f.code == FAIL_INTERNAL ? -ENOMEM : 0;
+}
+
 int authority_open(struct store *s, struct authority **ret_authority, struct fail *reterr_fail)
 {
 	AUTO(authority_freep) struct authority *a = calloc(1, sizeof(*a));
@@ -122,8 +136,10 @@ int authority_open(struct store *s, struct authority **ret_authority, struct fai
 	r = store_each_revocation(s, on_revocation, &c);
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
+	if (c.r == 0)
+		c.r = open_catalog(s, a->trust, &a->catalog);
 	if (c.r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+		return store_error(s, c.r, reterr_fail);
 	*ret_authority = take_ptr(a);
 	return 0;
 }
@@ -132,6 +148,7 @@ struct authority *authority_free(struct authority *a)
 {
 	if (a) {
 		trust_free(a->trust);
+		catalog_free(a->catalog);
 		free(a->revocations);
 	}
 	free(a);
@@ -148,6 +165,28 @@ const struct revocation *authority_revoked(const struct authority *a, const char
 		    (!found || a->revocations[i].rollback))
 			found = &a->revocations[i];
 	return found;
+}
+
+bool authority_pins_other(const struct authority *a, const char *name, uint64_t serial,
+			  const uint8_t manifest_sha256[32])
+{
+	const struct catalog_entry *e = catalog_find(a->catalog, name, serial);
+
+	return e && memcmp(e->manifest_sha256, manifest_sha256, BYTES_SHA256) != 0;
+}
+
+static struct store_clock host_clock(void)
+{
+	return (struct store_clock){
+		.real_ms = clock_real_ms(), .up_ms = clock_up_ms(), .boot_id = clock_boot_id()};
+}
+
+uint64_t authority_now_ms(struct store *s, bool keep)
+{
+	struct store_clock now = host_clock();
+	uint64_t ms;
+
+	return store_trusted_ms(s, &now, keep, &ms) < 0 ? now.real_ms : ms;
 }
 
 /* ---- what is stored, under all that ---------------------------------------------------- */
@@ -181,6 +220,9 @@ int authority_review(struct store *s, const struct authority *a, const char *nam
 	else if (serial < floor)
 		snprintf(why, sizeof(why), "it is below the floor %" PRIu64 " of root %" PRIu64,
 			 floor, a->trust->version);
+	else if (r == 0 && authority_pins_other(a, name, serial, v.manifest_sha256))
+		snprintf(why, sizeof(why),
+			 "the status of the fleet names other contents for it");
 	else if (r == 0 && !verified)
 		r = verify(s, a->trust, name, serial, why, sizeof(why));
 	if (r < 0 || (!why[0] && !v.barred[0]))
@@ -220,10 +262,104 @@ static int review_all(struct store *s, uint32_t actor_uid)
 	return r;
 }
 
+static void bar_damaged(struct store *s, const struct store_version *v)
+{
+	static const char why[] =
+		"its bytes are not those that were stored: the database was changed by hand";
+	char subject[HOOK_NAME_MAX + 24];
+	AUTO_JSON json_t *detail = json_pack("{s:s}", "message", why);
+
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v->name, v->serial);
+	log_event(LOG_ALERT,
+		  "stored version is damaged hotfix=%s serial=%" PRIu64 " why=\"%s\"", v->name,
+		  v->serial, why);
+	if (strcmp(v->barred, why) == 0)
+		return; /* said already */
+	if (store_bar(s, v->name, v->serial, why) < 0 ||
+	    store_audit(s, clock_real_ms(), 0, "review", subject, "barred", detail) < 0)
+		log_event(LOG_ERR, "not recorded hotfix=%s verb=review", v->name);
+}
+
+/* a NULL: nobody is trusted. */
+static void check_one(struct store *s, const struct authority *a, const char *name,
+		      uint64_t serial)
+{
+	AUTO_FREE uint8_t *buf = NULL;
+	uint8_t digest[BYTES_SHA256];
+	struct store_hotfix row = {0};
+	struct store_version v;
+	size_t len;
+
+	if (store_get_version(s, name, serial, &v) < 0 ||
+	    store_get_bundle(s, name, serial, &buf, &len) < 0)
+		return;
+	bytes_sha256(buf, len, digest);
+	if (memcmp(digest, v.digest, sizeof(digest)) != 0) {
+		bar_damaged(s, &v);
+		return;
+	}
+	store_get_hotfix(s, name, &row);
+	if (a && (v.barred[0] || row.committed_serial == serial))
+		authority_review(s, a, name, serial, false, 0);
+}
+
+static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
+{
+	AUTO_JSON json_t *detail =
+		json_pack("{s:I, s:I}", "was", (json_int_t)was, "is", (json_int_t)is);
+
+	log_event(LOG_ALERT,
+		  "high-water mark was lowered by hand hotfix=%s was=%" PRIu64 " is=%" PRIu64,
+		  name, was, is);
+	if (store_audit(cookie, clock_real_ms(), 0, "mark", name, "raised", detail) < 0)
+		log_event(LOG_ERR, "not recorded hotfix=%s verb=mark", name);
+}
+
+void authority_check_stored(struct store *s)
+{
+	AUTO(authority_freep) struct authority *a = NULL;
+	AUTO_JSON json_t *versions = json_array();
+	const json_t *v;
+	size_t i;
+
+	authority_open(s, &a, NULL);
+	if (store_each_version(s, NULL, add_version, versions) < 0)
+		log_event(LOG_ERR, "what is stored could not be checked");
+	json_array_foreach(versions, i, v)
+		check_one(s, a, json_string_value(json_object_get(v, "name")),
+			  (uint64_t)json_integer_value(json_object_get(v, "serial")));
+	if (store_mend_high_water(s, on_mended, s) < 0)
+		log_event(LOG_ERR, "the high-water marks could not be checked");
+}
+
 /* ---- roots --------------------------------------------------------------------------- */
 
+static int apply_resets(struct store *s, const struct trust *t)
+{
+	const json_t *name;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(t->resets, i, name)
+		if (r == 0)
+			r = store_reset_high_water(s, json_string_value(name),
+						   trust_floor(t, json_string_value(name)),
+						   t->version);
+	return r;
+}
+
+/* It is at least as late as the root is, and no later than the clock says: the way out of a time
+ * that ran ahead. */
+static int set_time(struct store *s, uint64_t created_ms)
+{
+	struct store_clock now = host_clock();
+
+	return store_set_trusted_ms(s, &now,
+				    created_ms > now.real_ms ? created_ms : now.real_ms);
+}
+
 static int put_root(struct store *s, const struct trust *t, const void *envelope, size_t len,
-		    uint32_t actor_uid)
+		    bool follows, uint32_t actor_uid)
 {
 	char subject[32], sha256[BYTES_SHA256_HEX];
 	AUTO_JSON json_t *detail = json_pack(
@@ -234,6 +370,10 @@ static int put_root(struct store *s, const struct trust *t, const void *envelope
 	snprintf(subject, sizeof(subject), "root@%" PRIu64, t->version);
 	if (r == 0)
 		r = store_put_root(s, t->version, envelope, len, now_ms, actor_uid);
+	if (r == 0)
+		r = apply_resets(s, t);
+	if (r == 0 && follows)
+		r = set_time(s, t->created_ms);
 	if (r == 0)
 		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", detail);
 	if (r == 0)
@@ -264,7 +404,7 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 	}
 	if (r < 0)
 		return r;
-	r = put_root(s, next, envelope, len, actor_uid);
+	r = put_root(s, next, envelope, len, current != NULL, actor_uid);
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
 	log_event(LOG_NOTICE, "root imported version=%" PRIu64 " uid=%u", next->version,
@@ -308,16 +448,86 @@ int authority_import_revocation(struct store *s, const void *envelope, size_t le
 	return 0;
 }
 
+static int put_catalog(struct store *s, const struct catalog *c, const void *envelope,
+		       size_t len, uint32_t actor_uid)
+{
+	uint64_t now_ms = clock_real_ms();
+	char subject[32];
+	int r = store_begin(s);
+
+	snprintf(subject, sizeof(subject), "status@%" PRIu64, c->version);
+	if (r == 0)
+		r = store_put_catalog(s, envelope, len, now_ms, actor_uid);
+	if (r == 0)
+		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", NULL);
+	if (r == 0)
+		r = review_all(s, actor_uid);
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0)
+		store_rollback(s);
+	return r;
+}
+
+int authority_import_catalog(struct store *s, const void *envelope, size_t len,
+			     uint32_t actor_uid, struct catalog **ret_catalog,
+			     struct fail *reterr_fail)
+{
+	AUTO(authority_freep) struct authority *a = NULL;
+	AUTO(catalog_freep) struct catalog *next = NULL;
+	int r = authority_open(s, &a, reterr_fail);
+
+	if (r < 0)
+		return r;
+	r = catalog_open_next(envelope, len, a->trust, a->catalog, &next, reterr_fail);
+	if (r == -EALREADY) {
+		*ret_catalog = take_ptr(a->catalog);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (authority_now_ms(s, true) > next->expires_ms)
+		return fail_set(reterr_fail, FAIL_EXPIRED,
+				"status: version %" PRIu64
+				" has expired: somebody shows an old one",
+				next->version);
+	r = put_catalog(s, next, envelope, len, actor_uid);
+	if (r < 0)
+		return store_error(s, r, reterr_fail);
+	log_event(LOG_INFO, "status of the fleet imported version=%" PRIu64 " uid=%u",
+		  next->version, actor_uid);
+	*ret_catalog = take_ptr(next);
+	return 0;
+}
+
+/* Frozen: whoever is between the host and its fleet may withhold what is newer. */
+static const char *catalog_warning(const struct catalog *c, uint64_t now_ms, char *out,
+				   size_t room)
+{
+	char stamp[CLOCK_TIMESTAMP_BYTES];
+
+	if (c && now_ms > c->expires_ms)
+		snprintf(out, room,
+			 "the status %" PRIu64 " of the fleet %s is stale since %s: what runs "
+			 "goes on, newer hot-fixes may be withheld",
+			 c->version, c->fleet, clock_format_timestamp(c->expires_ms, stamp));
+	return out;
+}
+
 const char *authority_warning(struct store *s, char *out, size_t room)
 {
-	AUTO(trust_freep) struct trust *t = NULL;
+	uint64_t now_ms = authority_now_ms(s, false);
+	AUTO(authority_freep) struct authority *a = NULL;
 	struct fail f;
 
 	out[0] = 0;
-	if (authority_trust(s, &t, &f) == 0)
-		return trust_warning(t, clock_real_ms(), out, room);
-	if (f.code != FAIL_NO_TRUST)
+	if (authority_open(s, &a, &f) == 0) {
+		trust_warning(a->trust, now_ms, out, room);
+		if (!out[0])
+			catalog_warning(a->catalog, now_ms, out, room);
+	} else if (f.code != FAIL_NO_TRUST) {
 		snprintf(out, room, "%s", f.message);
+	}
 	return out;
 }
 
@@ -335,7 +545,7 @@ int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail
 	r = store_get_root(s, &envelope, &len);
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
-	trust_warning(t, clock_real_ms(), warning, sizeof(warning));
+	trust_warning(t, authority_now_ms(s, false), warning, sizeof(warning));
 	*ret_doc = json_pack("{s:o, s:s%, s:O, s:o}", "root", trust_to_json(t), "envelope",
 			     envelope, len, "chain", chain, "warning",
 			     warning[0] ? json_string(warning) : json_null());

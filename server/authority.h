@@ -15,6 +15,8 @@
 
 #include "lib/cleanup.h"
 #include "lib/fail.h"
+#include "store/catalog.h"
+#include "store/directive.h"
 #include "store/revocation.h"
 #include "store/store.h"
 #include "store/trust.h"
@@ -23,6 +25,7 @@ struct authority {
 	struct trust *trust;
 	struct revocation *revocations; /* those that the release keys of trust signed */
 	size_t n_revocations;
+	struct catalog *catalog; /* what the fleet says there is; NULL: nobody says */
 };
 
 /* The root in force, alone. */
@@ -33,6 +36,15 @@ struct authority *authority_free(struct authority *a);
 const struct revocation *authority_revoked(const struct authority *a, const char *name,
 					   uint64_t serial);
 
+/* Its catalog names this version with another manifest. */
+bool authority_pins_other(const struct authority *a, const char *name, uint64_t serial,
+			  const uint8_t manifest_sha256[32]);
+/*
+ * The time by which expiry is judged (store_trusted_ms); when the store cannot be read, the
+ * host's. keep: for decisions, not for looking.
+ */
+uint64_t authority_now_ms(struct store *s, bool keep);
+
 /*
  * Takes the first root as it is, later ones when they follow the one in force, which may be
  * handed in again.
@@ -42,6 +54,16 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 int authority_import_revocation(struct store *s, const void *envelope, size_t len,
 				uint32_t actor_uid, struct revocation *ret_revocation,
 				struct fail *reterr_fail);
+/* One that is in force already may be handed in again. */
+int authority_import_catalog(struct store *s, const void *envelope, size_t len,
+			     uint32_t actor_uid, struct catalog **ret_catalog,
+			     struct fail *reterr_fail);
+/*
+ * At start: that the bytes of each bundle are those that were stored, that what is committed is
+ * still signed, and that no mark is lower than the audit log says. What is not gets barred or
+ * raised, and is told in log and audit log; nothing is taken off.
+ */
+void authority_check_stored(struct store *s);
 /*
  * Bars a stored version that a does not let be applied, or lifts that. Within a commit.
  * verified: its bundle was opened under a->trust just now.
@@ -51,7 +73,7 @@ int authority_review(struct store *s, const struct authority *a, const char *nam
 /* {"root","envelope","warning":text|null,"chain":[{"version","sha256","created","imported",
  *  "imported_uid"}, oldest first]} */
 int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail);
-/* What is to be said about the expiry of the root in force; "". */
+/* What is to be said about the expiry of the root or the catalog in force; "". */
 const char *authority_warning(struct store *s, char *out, size_t room);
 
 DEFINE_AUTO(struct authority, authority_free)

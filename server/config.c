@@ -15,10 +15,11 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
+#include "lib/hook.h"
 #include "lib/log.h"
 #include "server/health.h"
 
-enum kind { PATH, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS };
+enum kind { PATH, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS, WORDS };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -61,6 +62,8 @@ static const struct {
 	 "repair or report: what others changed in the kernel"},
 	{"worker", "deadline", NULL, DURATION, AT(worker_deadline_ms), "120s", 1000, 3600000,
 	 "a worker that takes longer is killed and its change undone"},
+	{"fleet", "groups", NULL, WORDS, AT(groups), "", 0, 0,
+	 "groups of its fleet to which this host belongs, such as \"web berlin\""},
 #undef AT
 };
 
@@ -147,6 +150,18 @@ static const char *set(struct config *c, size_t i, const char *value)
 	case CHECKS:
 		if (!health_off_valid(value))
 			return "names no health check; hotfixd(8) lists them";
+		break;
+	case WORDS:
+		for (rest += strspn(rest, " "); *rest; rest += strspn(rest, " ")) {
+			size_t n = strcspn(rest, " ");
+
+			if (n >= sizeof(word))
+				return "is too long";
+			snprintf(word, n + 1, "%s", rest);
+			if (!hook_name_valid(word))
+				return "must be words of a-z, 0-9 and '-' with blanks between them";
+			rest += n;
+		}
 		break;
 	case NAMES:
 		if (strlen(value) >= sizeof(word))

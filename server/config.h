@@ -35,6 +35,7 @@ struct config {
 	uint64_t drift_check_ms; /* 0: never */
 	char drift_policy[8];	 /* repair | report */
 	uint64_t worker_deadline_ms;
+	char groups[256]; /* of its fleet, to which this host belongs; separated by blanks */
 	char log_level[16];
 	/* command line only */
 	char file[CONFIG_PATH_BYTES];

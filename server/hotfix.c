@@ -30,6 +30,7 @@ int hotfixes_new(struct event_base *base, const struct config *config, struct st
 				 .events = events,
 				 .config = config,
 				 .bpffs = config->bpffs,
+				 .host_id = "",
 				 .boot = boot->state};
 	snprintf(all->crash_cause, sizeof(all->crash_cause), "%s", boot->cause);
 	TAILQ_INIT(&all->list);

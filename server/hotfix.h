@@ -104,7 +104,8 @@ struct hotfixes {
 	struct events *events;
 	struct watches *watches;
 	const struct config *config;
-	const char *bpffs; /* config's */
+	const char *bpffs;   /* config's */
+	const char *host_id; /* of the host key, "" */
 	enum policy_boot boot;
 	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
 	struct restore *restore;

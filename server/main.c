@@ -20,12 +20,14 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "server/api.h"
+#include "server/authority.h"
 #include "server/config.h"
 #include "server/drift.h"
 #include "server/folder.h"
 #include "server/guard.h"
 #include "server/probe.h"
 #include "server/reconcile.h"
+#include "server/record.h"
 #include "server/restore.h"
 #include "server/revoke.h"
 #include "server/work.h"
@@ -41,6 +43,7 @@ struct daemon {
 	struct folder *folder;
 	struct workers *workers;
 	struct events *events;
+	struct record *record;
 	struct hotfixes *hotfixes;
 	struct api *api;
 	struct report_daemon report;
@@ -145,6 +148,7 @@ static void on_reconciled(size_t adopted, void *cookie)
 					  .workers = d->workers,
 					  .hotfixes = d->hotfixes,
 					  .events = d->events,
+					  .record = d->record,
 					  .report = d->report},
 		    &d->api, &fail) < 0) {
 		log_event(LOG_ERR, "%s%s%s", fail.message, fail.hint[0] ? "; " : "", fail.hint);
@@ -223,10 +227,15 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	if (r == 0)
 		r = events_new(&d->events);
 	if (r == 0)
+		r = record_new(d->base, d->store, d->events, d->config.state_dir, &d->record);
+	if (r == 0)
 		r = hotfixes_new(d->base, &d->config, d->store, d->workers, d->events, &boot,
 				 &d->hotfixes);
-	if (r == 0)
+	if (r == 0) {
+		d->hotfixes->host_id = record_host_id(d->record);
+		authority_check_stored(d->store);
 		r = reconcile_start(d->hotfixes, on_reconciled, d);
+	}
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "start failed: %s", strerror(-r));
 	return 0;
@@ -236,6 +245,7 @@ static void close_daemon(struct daemon *d)
 {
 	api_free(d->api);
 	hotfixes_free(d->hotfixes);
+	record_free(d->record);
 	events_free(d->events);
 	workers_free(d->workers);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)

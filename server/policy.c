@@ -37,6 +37,63 @@ int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail)
 			 "find the cause (hotfixctl history); then hotfixctl resume");
 }
 
+int policy_serial_jump(const char *name, uint64_t serial, uint64_t high_water, uint64_t floor,
+		       struct fail *reterr_fail)
+{
+	uint64_t base = high_water > floor ? high_water : floor;
+
+	if (serial <= base || serial - base <= POLICY_SERIAL_JUMP_MAX)
+		return 0;
+	fail_set(reterr_fail, FAIL_POLICY,
+		 "%s@%" PRIu64 " is further above serial %" PRIu64
+		 " than one version may go (2^32): it would leave no room for later ones",
+		 name, serial, base);
+	return fail_hint(reterr_fail,
+			 "who signed that? If it is meant: hotfixctl trust rotate --floor");
+}
+
+/* word among those of list, which are separated by blanks */
+static bool is_one_of(const char *word, const char *list)
+{
+	size_t len = strlen(word), n;
+
+	for (; *list; list += n) {
+		list += strspn(list, " \t,");
+		n = strcspn(list, " \t,");
+		if (n == len && strncmp(list, word, n) == 0)
+			return n > 0;
+	}
+	return false;
+}
+
+int policy_may_direct(const struct directive *d, const struct policy_directive_facts *f,
+		      struct fail *reterr_fail)
+{
+	char stamp[CLOCK_TIMESTAMP_BYTES];
+
+	if (d->host[0] && strcmp(d->host, f->host) != 0)
+		return fail_set(reterr_fail, FAIL_POLICY,
+				"directive: for the host %.16s, this one is %.16s", d->host,
+				f->host[0] ? f->host : "nobody");
+	if (d->group[0] && !is_one_of(d->group, f->groups))
+		return fail_set(
+			reterr_fail, FAIL_POLICY,
+			"directive: for the group %s, to which this host does not belong",
+			d->group);
+	if (f->now_ms > d->expires_ms)
+		return fail_set(reterr_fail, FAIL_EXPIRED, "directive: expired at %s",
+				clock_format_timestamp(d->expires_ms, stamp));
+	if (f->nonce_used)
+		return fail_set(reterr_fail, FAIL_POLICY,
+				"directive: it was carried out before, and counts once");
+	if (d->from != f->committed_serial)
+		return fail_set(reterr_fail, FAIL_POLICY,
+				"directive: from serial %" PRIu64 ", but %" PRIu64
+				" of %s is committed here",
+				d->from, f->committed_serial, d->name);
+	return 0;
+}
+
 /* no-new-apply binds as an expiry does, force-rollback binds always. */
 static int check_revoked(const struct policy_facts *f, struct fail *reterr_fail)
 {
@@ -65,12 +122,24 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 	r = check_revoked(f, reterr_fail);
 	if (r < 0)
 		return r;
+	if (f->pinned_other) {
+		fail_set(reterr_fail, FAIL_EQUIVOCATION,
+			 "%s@%" PRIu64 " is not the version of that serial which the status of "
+			 "the fleet names",
+			 m->name, m->serial);
+		return fail_hint(reterr_fail, "compare with another host: hotfixctl inspect");
+	}
 	if (m->serial < f->floor) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,
 			 "%s@%" PRIu64 " is below the floor %" PRIu64 " that the root sets",
 			 m->name, m->serial, f->floor);
 		return fail_hint(reterr_fail, "apply serial %" PRIu64 " or newer", f->floor);
 	}
+	r = f->back ? 0
+		    : policy_serial_jump(m->name, m->serial, f->high_water, f->floor,
+					 reterr_fail);
+	if (r < 0)
+		return r;
 	/* What ran here and was removed may come again, as a rollback to it might have. */
 	if (!f->back && m->serial < f->high_water && !(f->removed && f->committed_before)) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,

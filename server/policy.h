@@ -11,8 +11,16 @@
 #include <stdint.h>
 
 #include "lib/fail.h"
+#include "store/directive.h"
 #include "store/manifest.h"
 #include "store/revocation.h"
+
+/*
+ * One signature moves a high-water mark no further than this, so that no stolen key drives it to
+ * the end of all serials. Wide enough to begin with a date and a number (2026112201) or the seconds
+ * since 1970.
+ */
+#define POLICY_SERIAL_JUMP_MAX (1ULL << 32)
 
 enum policy_boot {
 	POLICY_BOOT_NORMAL,
@@ -23,13 +31,14 @@ enum policy_boot {
 
 struct policy_facts {
 	const struct manifest *manifest;
-	uint64_t now_ms;		  /* real time */
+	uint64_t now_ms;		  /* authority_now_ms() */
 	uint64_t high_water;		  /* highest serial ever committed here */
 	uint64_t floor;			  /* of the root, 0 none */
 	uint64_t root_expires_ms;	  /* 0: never */
 	const struct revocation *revoked; /* or NULL */
-	bool committed_before;		  /* this very serial, on this host */
-	bool removed;			  /* nothing of it is committed now */
+	bool pinned_other;     /* the fleet's status names another manifest for this serial */
+	bool committed_before; /* this very serial, on this host */
+	bool removed;	       /* nothing of it is committed now */
 	bool back; /* a rollback or a re-apply: the high-water mark and expiry do not bind */
 	bool quarantined;
 	const char *quarantine_reason;
@@ -39,6 +48,19 @@ struct policy_facts {
 	size_t n_live;
 };
 
+struct policy_directive_facts {
+	uint64_t now_ms;
+	const char *host;	   /* id of the host key */
+	const char *groups;	   /* of this host, separated by blanks */
+	uint64_t committed_serial; /* 0: none */
+	bool nonce_used;
+};
+
+int policy_may_direct(const struct directive *d, const struct policy_directive_facts *f,
+		      struct fail *reterr_fail);
+/* FAIL_POLICY: further above mark and floor than one version may go. */
+int policy_serial_jump(const char *name, uint64_t serial, uint64_t high_water, uint64_t floor,
+		       struct fail *reterr_fail);
 /* 0, or FAIL_POLICY with what holds this whole boot back. */
 int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail);
 int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail);

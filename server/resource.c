@@ -11,10 +11,12 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/authority.h"
+#include "server/policy.h"
 #include "server/revoke.h"
 #include "server/outcome.h"
 #include "server/verb.h"
 #include "store/bundle.h"
+#include "store/bytes.h"
 
 #define WAIT_SECONDS_MAX 3600
 
@@ -174,18 +176,49 @@ int resource_audit(struct call *call, struct fail *reterr_fail)
 	return 0;
 }
 
+static json_t *host_json(struct call *call)
+{
+	const struct key *host = record_host(call->api->c.record);
+	char public[64];
+
+	return host ? json_pack("{s:s, s:s}", "id", record_host_id(call->api->c.record),
+				"public", key_public_format(key_public(host), public))
+		    : json_null();
+}
+
+int resource_audit_head(struct call *call, struct fail *reterr_fail)
+{
+	AUTO_FREE char *checkpoint = record_head(call->api->c.record);
+
+	if (!checkpoint) {
+		fail_set(reterr_fail, FAIL_STORAGE, "there is no host key to sign with");
+		return fail_hint(reterr_fail, "the log of hotfixd says why");
+	}
+	call_answer_or_fail(call->req, json_pack("{s:s, s:o}", "checkpoint", checkpoint, "host",
+						 host_json(call)));
+	return 0;
+}
+
 int resource_audit_verify(struct call *call, struct fail *reterr_fail)
 {
-	uint64_t rows = 0, bad = 0;
+	const struct key *host = record_host(call->api->c.record);
+	uint64_t rows = 0, bad = 0, checkpoints = 0;
+	const char *what = "bad_seq";
 	char head[65] = "";
 	int r = store_audit_verify(call->api->c.store, &rows, head, &bad);
 
+	if (r == 0 && host) {
+		what = "bad_checkpoint";
+		r = store_checkpoint_verify(call->api->c.store, key_public(host), &checkpoints,
+					    &bad);
+	}
 	if (r < 0 && r != -EUCLEAN)
 		return store_error(call->api->c.store, r, reterr_fail);
-	call_answer_or_fail(call->req, r == 0 ? json_pack("{s:b, s:I, s:s}", "ok", 1, "rows",
-							  (json_int_t)rows, "head", head)
-					      : json_pack("{s:b, s:I}", "ok", 0, "bad_seq",
-							  (json_int_t)bad));
+	call_answer_or_fail(call->req,
+			    r == 0 ? json_pack("{s:b, s:I, s:s, s:I, s:o}", "ok", 1, "rows",
+					       (json_int_t)rows, "head", head, "checkpoints",
+					       (json_int_t)checkpoints, "host", host_json(call))
+				   : json_pack("{s:b, s:I}", "ok", 0, what, (json_int_t)bad));
 	return 0;
 }
 
@@ -320,9 +353,22 @@ int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
  * Who was told no by signature, policy or what this host can: a decision, so it leaves a row.
  * Returns r.
  */
+static void alarm_of(struct call *call, const char *subject, enum fail_code code,
+		     const char *message)
+{
+	log_event(LOG_ALERT, "alarm code=%s subject=%s uid=%u why=\"%s\"", fail_name(code),
+		  subject, call->uid, message);
+	events_emit(call->api->c.events,
+		    json_pack("{s:s, s:s, s:s, s:s}", "kind", "alarm", "code", fail_name(code),
+			      "subject", subject, "text", message));
+}
+
 static int refusal_of(struct call *call, const char *action, const char *subject, int r,
 		      const struct fail *fail)
 {
+	/* Two of what there can be only one: somebody has a key who should not. */
+	if (r < 0 && fail->code == FAIL_EQUIVOCATION)
+		alarm_of(call, subject, fail->code, fail->message);
 	if (r < 0 && (fail_exit(fail->code) == fail_exit(FAIL_POLICY) ||
 		      fail_exit(fail->code) == fail_exit(FAIL_INCOMPATIBLE)))
 		call_audit_refusal(call, action, subject, fail);
@@ -370,25 +416,64 @@ static int import_root(struct call *call, const uint8_t *bytes, size_t len,
 	return 0;
 }
 
-/* A root, or what the release keys of the one in force revoke. */
+struct pinned {
+	struct call *call;
+	const struct catalog *catalog;
+};
+
+static int on_pinned(const struct store_version *v, void *cookie)
+{
+	static const char why[] = "the status of the fleet names other contents for it";
+	const struct pinned *p = cookie;
+	const struct catalog_entry *e = catalog_find(p->catalog, v->name, v->serial);
+	char subject[HOOK_NAME_MAX + 24];
+
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v->name, v->serial);
+	if (e && memcmp(e->manifest_sha256, v->manifest_sha256, 32) != 0)
+		alarm_of(p->call, subject, FAIL_EQUIVOCATION, why);
+	return 0;
+}
+
+static int import_catalog(struct call *call, const uint8_t *bytes, size_t len,
+			  struct fail *reterr_fail)
+{
+	AUTO(catalog_freep) struct catalog *c = NULL;
+	struct store *s = call->api->c.store;
+	int r = authority_import_catalog(s, bytes, len, call->uid, &c, reterr_fail);
+
+	if (r < 0)
+		return r;
+	store_each_version(s, NULL, on_pinned, &(struct pinned){.call = call, .catalog = c});
+	call_answer_or_fail(call->req, json_pack("{s:o}", "status", catalog_to_json(c)));
+	return 0;
+}
+
+static const struct {
+	const char *type, *name;
+	int (*import)(struct call *call, const uint8_t *bytes, size_t len,
+		      struct fail *reterr_fail);
+} documents[] = {
+	{DSSE_TYPE_REVOCATION, "revocation", import_revocation},
+	{DSSE_TYPE_STATUS, "status", import_catalog},
+	{NULL, "root", import_root}, /* whatever else: it says what is wrong with it */
+};
+
+/* A root, what the release keys of the one in force revoke, or the status of the fleet. */
 int resource_import_trust(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(dsse_freep) struct dsse *document = NULL;
-	bool revocation = false;
 	const uint8_t *bytes;
-	size_t len, payload_len;
+	size_t len, payload_len, i = 0;
 	int r;
 
 	bytes = call_bytes(call, &len);
 	r = dsse_parse("document", bytes, len, &document, reterr_fail);
-	if (r == 0) {
-		revocation =
-			dsse_unverified_payload(document, DSSE_TYPE_REVOCATION, &payload_len);
-		r = revocation ? import_revocation(call, bytes, len, reterr_fail)
-			       : import_root(call, bytes, len, reterr_fail);
-	}
-	return refusal_of(call, "trust import", revocation ? "revocation" : "root", r,
-			  reterr_fail);
+	while (documents[i].type &&
+	       (r < 0 || !dsse_unverified_payload(document, documents[i].type, &payload_len)))
+		i++;
+	if (r == 0)
+		r = documents[i].import(call, bytes, len, reterr_fail);
+	return refusal_of(call, "trust import", documents[i].name, r, reterr_fail);
 }
 
 static void describe(const struct bundle *b, uint32_t uid, struct store_version *ret_version)
@@ -407,6 +492,27 @@ static void describe(const struct bundle *b, uint32_t uid, struct store_version 
 	       sizeof(ret_version->object_sha256));
 }
 
+/* What a signature alone does not make acceptable. */
+static int check_serial(struct call *call, const struct authority *a, const struct bundle *b,
+			struct fail *reterr_fail)
+{
+	const struct manifest *m = b->manifest;
+	uint64_t high_water;
+	int r = store_high_water(call->api->c.store, m->name, &high_water);
+
+	if (r < 0)
+		return store_error(call->api->c.store, r, reterr_fail);
+	if (authority_pins_other(a, m->name, m->serial, b->manifest_sha256)) {
+		fail_set(reterr_fail, FAIL_EQUIVOCATION,
+			 "%s@%" PRIu64 " is not the version of that serial which the status of "
+			 "the fleet names",
+			 m->name, m->serial);
+		return fail_hint(reterr_fail, "compare with another host: hotfixctl inspect");
+	}
+	return policy_serial_jump(m->name, m->serial, high_water,
+				  trust_floor(a->trust, m->name), reterr_fail);
+}
+
 int resource_import(struct call *call, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
@@ -416,6 +522,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	struct audit audit;
 	const uint8_t *bytes;
 	bool already = false;
+	AUTO_JSON json_t *detail = NULL;
 	char subject[HOOK_NAME_MAX + 24], digest[65];
 	size_t len;
 	int r;
@@ -426,6 +533,8 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	if (r == 0)
 		r = audit_compare(&audit, bundle->manifest->hooks, bundle->manifest->n_hooks,
 				  reterr_fail);
+	if (r == 0)
+		r = check_serial(call, authority, bundle, reterr_fail);
 	if (r < 0)
 		return refusal_of(call, "import", bundle ? bundle->manifest->name : "?", r,
 				  reterr_fail);
@@ -433,6 +542,8 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	describe(bundle, call->uid, &v);
 	v.bundle_bytes = len;
 	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v.name, v.serial);
+	bytes_to_hex(v.digest, sizeof(v.digest), digest);
+	detail = json_pack("{s:s}", "digest", digest);
 	r = store_begin(s);
 	if (r == 0)
 		r = store_put_version(s, &v, bytes, len);
@@ -440,7 +551,7 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 		already = true;
 		r = 0;
 	} else if (r == 0) {
-		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", NULL);
+		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", detail);
 	}
 	if (r == 0 && !already)
 		r = authority_review(s, authority, v.name, v.serial, true, call->uid);
@@ -460,8 +571,6 @@ int resource_import(struct call *call, struct fail *reterr_fail)
 	}
 	if (r < 0)
 		return store_error(s, r, reterr_fail);
-	for (size_t i = 0; i < sizeof(v.digest); i++)
-		snprintf(digest + 2 * i, 3, "%02x", v.digest[i]);
 	if (!already)
 		log_event(LOG_NOTICE, "imported hotfix=%s serial=%" PRIu64 " digest=%s uid=%u",
 			  v.name, v.serial, digest, call->uid);
@@ -536,19 +645,59 @@ static bool is_on_trial(struct call *call, const char *name)
 	return h && h->phase == HOTFIX_TRIAL;
 }
 
+/* What a director says: {"directive":{envelope}} and nothing else. */
+static int roll_back_as_directed(struct call *call, const json_t *envelope,
+				 struct fail *reterr_fail)
+{
+	AUTO_FREE char *bytes = json_dumps(envelope, JSON_COMPACT);
+	AUTO(trust_freep) struct trust *trust = NULL;
+	struct directive d;
+	char reason[sizeof(d.reason) + sizeof(d.rollout) + 16];
+	uint64_t id;
+	int r = authority_trust(call->api->c.store, &trust, reterr_fail);
+
+	if (!bytes)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	if (r == 0)
+		r = directive_open(bytes, strlen(bytes), trust, &d, reterr_fail);
+	if (r < 0)
+		return r;
+	if (strcmp(d.name, call->segment[1]) != 0)
+		return fail_set(reterr_fail, FAIL_POLICY, "directive: about %s, not %s", d.name,
+				call->segment[1]);
+	if (d.action != DIRECTIVE_ROLLBACK)
+		return fail_set(reterr_fail, FAIL_POLICY, "directive: it is no rollback");
+	snprintf(reason, sizeof(reason), "directive%s%s%s%s", d.rollout[0] ? " " : "",
+		 d.rollout, d.reason[0] ? ": " : "", d.reason);
+	r = verb_rollback(call->api->c.hotfixes, d.name, d.to, reason, &d, call->uid, &id,
+			  reterr_fail);
+	if (r == 0)
+		call_answer_when(call, id, HOTFIX_WAIT_LIVE, false);
+	return r;
+}
+
 int resource_rollback(struct call *call, struct fail *reterr_fail)
 {
+	const json_t *directive = json_object_get(call->body, "directive");
 	const char *reason;
 	uint64_t id, to;
-	int r = take_reason(call, true, &reason, &to, reterr_fail);
+	int r;
+
+	if (directive && json_object_size(call->body) == 1) {
+		r = call_need(call, CONFIG_COMMIT, reterr_fail);
+		if (r == 0)
+			r = roll_back_as_directed(call, directive, reterr_fail);
+		return refusal_of(call, "directive", call->segment[1], r, reterr_fail);
+	}
+	r = take_reason(call, true, &reason, &to, reterr_fail);
 
 	/* Who may put on trial may end it. */
 	if (r == 0 && !is_on_trial(call, call->segment[1]))
 		r = call_need(call, CONFIG_COMMIT, reterr_fail);
 	if (r < 0)
 		return r;
-	r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason, call->uid, &id,
-			  reterr_fail);
+	r = verb_rollback(call->api->c.hotfixes, call->segment[1], to, reason, NULL, call->uid,
+			  &id, reterr_fail);
 	if (r < 0)
 		return refusal_of(call, "rollback", call->segment[1], r, reterr_fail);
 	call_answer_when(call, id, HOTFIX_WAIT_END, true);

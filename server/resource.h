@@ -15,6 +15,7 @@ int resource_show(struct call *call, struct fail *reterr_fail);
 int resource_history(struct call *call, struct fail *reterr_fail);
 int resource_get_change(struct call *call, struct fail *reterr_fail);
 int resource_audit(struct call *call, struct fail *reterr_fail);
+int resource_audit_head(struct call *call, struct fail *reterr_fail);
 int resource_audit_verify(struct call *call, struct fail *reterr_fail);
 int resource_events(struct call *call, struct fail *reterr_fail);
 int resource_doctor(struct call *call, struct fail *reterr_fail);

@@ -42,7 +42,7 @@ static void take_back(struct hotfix *h, const struct revocation *v)
 	snprintf(reason, sizeof(reason), "revoked: %s", v->reason);
 	log_event(LOG_NOTICE, "revoked hotfix=%s serial=%" PRIu64 " why=\"%s\"", h->name,
 		  hotfix_live_serial(h), v->reason);
-	if (verb_rollback(h->all, h->name, 0, reason, 0, &id, &f) < 0 &&
+	if (verb_rollback(h->all, h->name, 0, reason, NULL, 0, &id, &f) < 0 &&
 	    verb_disable(h->all, h->name, reason, 0, &id, &f) < 0)
 		log_event(LOG_ERR, "not taken back hotfix=%s why=\"%s\"", h->name, f.message);
 }

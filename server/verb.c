@@ -56,15 +56,18 @@ static int find_version(struct hotfixes *all, const char *name, uint64_t serial,
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
-static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
+static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back,
 			struct fail *reterr_fail)
 {
+	const struct manifest *m = bundle->manifest;
 	AUTO(authority_freep) struct authority *authority = NULL;
 	AUTO_FREE const char **live = NULL;
 	struct store_version version;
 	struct store_hotfix row = {0};
-	struct policy_facts facts = {
-		.manifest = m, .now_ms = clock_real_ms(), .boot = h->all->boot, .back = back};
+	struct policy_facts facts = {.manifest = m,
+				     .now_ms = authority_now_ms(h->all->store, true),
+				     .boot = h->all->boot,
+				     .back = back};
 	struct hotfix *other;
 	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
@@ -87,6 +90,8 @@ static int check_policy(struct hotfix *h, const struct manifest *m, bool back,
 	facts.root_expires_ms = authority->trust->expires_ms;
 	facts.revoked = authority_revoked(authority, m->name, m->serial);
 	facts.floor = trust_floor(authority->trust, m->name);
+	facts.pinned_other =
+		authority_pins_other(authority, m->name, m->serial, bundle->manifest_sha256);
 	r = store_get_hotfix(h->all->store, m->name, &row);
 	if (r == 0 || r == -ENOENT)
 		r = store_high_water(h->all->store, m->name, &facts.high_water);
@@ -119,7 +124,7 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 
 	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
 	if (r == 0)
-		r = check_policy(h, bundle->manifest, back, reterr_fail);
+		r = check_policy(h, bundle, back, reterr_fail);
 	if (r == 0)
 		r = policy_trial_ms(bundle->manifest, a->trial_ms, &c->trial_ms, reterr_fail);
 	if (r == 0)
@@ -134,7 +139,9 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	c->old_index = h->gate ? gate_committed(h->gate) : 0;
 	c->index = h->gate ? gate_pick_index(h->gate, 0) : 1;
 	snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
-	if (!back && watch_new(h->all->watches, bundle->manifest, NULL, &c->watch) < 0)
+	/* What ran here before is not judged again; what a directive brings back may be new here. */
+	if ((!back || !a->commit) &&
+	    watch_new(h->all->watches, bundle->manifest, NULL, &c->watch) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = change_begin(h, verb, a->serial, a->actor_uid, back, reterr_fail);
 	if (r < 0)
@@ -263,8 +270,32 @@ static int refuse_barred(struct hotfixes *all, const char *name, uint64_t serial
 	return 0;
 }
 
+/* Who may say so, and only once. */
+static int obey(struct hotfixes *all, const struct directive *d, const struct store_hotfix *row,
+		struct fail *reterr_fail)
+{
+	struct policy_directive_facts facts = {.now_ms = authority_now_ms(all->store, true),
+					       .host = all->host_id,
+					       .groups = all->config->groups,
+					       .committed_serial = row->committed_serial};
+	int r = store_nonce_used(all->store, d->nonce, &facts.nonce_used);
+
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	return policy_may_direct(d, &facts, reterr_fail);
+}
+
+static int spend(struct hotfixes *all, const struct directive *d, struct fail *reterr_fail)
+{
+	int r = store_use_nonce(all->store, d->nonce, d->name, d->expires_ms,
+				authority_now_ms(all->store, true));
+
+	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
+}
+
 int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
-		  uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail)
+		  const struct directive *directive, uint32_t actor_uid, uint64_t *ret_change,
+		  struct fail *reterr_fail)
 {
 	struct hotfix *h = hotfix_find(all, name);
 	struct verb_apply a = {.commit = true, .actor_uid = actor_uid};
@@ -280,7 +311,12 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		fail_set(reterr_fail, FAIL_NOT_FOUND, "%s does not run on this host", name);
 		return fail_hint(reterr_fail, "hotfixctl status shows what runs");
 	}
-	if (h->phase == HOTFIX_TRIAL && (!to || to == row.committed_serial)) {
+	if (directive) {
+		r = obey(all, directive, &row, reterr_fail);
+		if (r < 0)
+			return r;
+	}
+	if (h->phase == HOTFIX_TRIAL && !directive && (!to || to == row.committed_serial)) {
 		*ret_change = h->change.id;
 		change_back_by_hand(h, actor_uid, reason);
 		return 0;
@@ -313,7 +349,7 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 	r = store_was_committed(all->store, name, to, &was);
 	if (r < 0)
 		return store_error(all->store, r, reterr_fail);
-	if (!was) {
+	if (!was && !directive) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,
 			 "%s@%" PRIu64 " was never committed on this host", name, to);
 		return fail_hint(
@@ -322,6 +358,8 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 			name);
 	}
 	r = refuse_barred(all, name, to, reterr_fail);
+	if (r == 0 && directive)
+		r = spend(all, directive, reterr_fail);
 	if (r < 0)
 		return r;
 	index = h->gate ? gate_index_of(h->gate, to) : 0;
@@ -334,7 +372,8 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		return change_switch(h, reterr_fail);
 	}
 	a.serial = to;
-	r = start_stage(h, "rollback", &a, true, reason, reterr_fail);
+	a.commit = was; /* else it is tried like anything that never ran here */
+	r = start_stage(h, was ? "rollback" : "apply", &a, true, reason, reterr_fail);
 	if (r == 0)
 		*ret_change = h->change.id;
 	return r;

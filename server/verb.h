@@ -25,9 +25,14 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 	       uint64_t *ret_change, struct fail *reterr_fail);
 int verb_commit(struct hotfixes *all, const char *name, uint32_t actor_uid,
 		uint64_t *ret_change, struct fail *reterr_fail);
-/* to 0: the one before. Inside a trial it ends the trial. */
+/*
+ * to 0: the one before. Inside a trial it ends the trial. directive NULL: an operator's; with one
+ * also to what never ran here, which is then tried first.
+ */
+struct directive;
 int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
-		  uint32_t actor_uid, uint64_t *ret_change, struct fail *reterr_fail);
+		  const struct directive *directive, uint32_t actor_uid, uint64_t *ret_change,
+		  struct fail *reterr_fail);
 int verb_disable(struct hotfixes *all, const char *name, const char *reason, uint32_t actor_uid,
 		 uint64_t *ret_change, struct fail *reterr_fail);
 int verb_enable(struct hotfixes *all, const char *name, uint32_t actor_uid,

@@ -83,7 +83,8 @@ test_history_knows_changes_and_changes_have_an_address() {
 
 test_the_audit_log_is_there_and_holds() {
 	answers 200 /audit
-	json '.rows[0].action' 'trust import'
+	json '.rows[0].action' 'host key'
+	json '.rows[1].action' 'trust import'
 	json '[.rows[].seq] == [range(1; (.rows | length) + 1)]' true
 	answers 200 '/audit?after=1&limit=1'
 	json '[.rows[].seq] | join(" ")' 2
@@ -135,7 +136,7 @@ test_import_answers_what_was_stored_and_again_that_it_was() {
 	json .digest "$(sha256sum <"$bundle" | cut -d' ' -f1)"
 }
 
-test_two_bundles_under_one_serial_are_an_equivocation() {
+test_attack_16_two_bundles_under_one_serial_are_an_equivocation() {
 	pack twofold 1 cc_reno
 	answers 200 /bundles -X POST --data-binary "@$bundle"
 	pack twofold 1 cc_reno_v2
@@ -143,6 +144,8 @@ test_two_bundles_under_one_serial_are_an_equivocation() {
 	is_error equivocation
 	answers 200 /hotfixes/twofold
 	json '.versions | length' 1
+	answers 200 /events
+	grep -q '"kind":"alarm","code":"equivocation"' "$out" || fail "no alarm: $(cat "$out")"
 }
 
 test_events_are_one_json_document_a_line() {

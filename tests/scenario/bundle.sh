@@ -216,7 +216,7 @@ rss() {
 	sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$(daemon_pid)/status"
 }
 
-test_one_flipped_bit_anywhere_is_refused() {
+test_attack_1_one_flipped_bit_anywhere_is_refused() {
 	local whole size envelope n
 
 	pack flipped 1 several
@@ -233,7 +233,7 @@ test_one_flipped_bit_anywhere_is_refused() {
 	done
 }
 
-test_an_object_that_is_not_the_signed_one_is_refused() {
+test_attack_1_an_object_that_is_not_the_signed_one_is_refused() {
 	local size
 
 	pack exchanged 1 several
@@ -246,7 +246,7 @@ test_an_object_that_is_not_the_signed_one_is_refused() {
 
 # --- signed by the wrong people ----------------------------------------------------------------
 
-test_a_key_that_nobody_trusts_does_not_count() {
+test_attack_3_a_key_that_nobody_trusts_does_not_count() {
 	expect 0 hotfixctl key new --out "$T/unknown" --no-passphrase
 	bundle=$T/unknown.hotfix
 	expect 0 hotfixctl pack --object "$foreign/several.bpf.o" --name unknown --serial 1 \
@@ -256,7 +256,7 @@ test_a_key_that_nobody_trusts_does_not_count() {
 	json '[.rows[] | select(.action == "import" and .result == "bad_signature")] | length > 0' true
 }
 
-test_a_threshold_of_two_wants_two_different_keys() {
+test_attack_3_a_threshold_of_two_wants_two_different_keys() {
 	use two
 	for key in a b; do
 		expect 0 hotfixctl key new --out "$T/$key" --no-passphrase

@@ -477,7 +477,7 @@ test_what_was_stored_survives_a_restart_and_kill_9() {
 	json '.versions | length' 2
 }
 
-test_an_edited_audit_row_is_found() {
+test_attack_29_an_edited_audit_row_is_found() {
 	use edited
 	trusting
 	stored edited 1 cc_reno

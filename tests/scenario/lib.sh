@@ -11,6 +11,8 @@
 # after it, daemons it started are ended.  What setup started lives until the end.
 #
 #	ok - sentence | not ok - sentence: why | skip - sentence: why
+#
+# test_attack_N_<sentence> is "attack N: sentence": a row of the table in DESIGN.md.
 
 set -u
 export LC_ALL=C.UTF-8
@@ -496,6 +498,7 @@ run_tests() {
 		declare -F "$t" >/dev/null || continue # taken out where it cannot run
 		sentence=${t#test_}
 		sentence=${sentence//_/ }
+		[[ $sentence =~ ^(attack\ [0-9]+)\ (.*) ]] && sentence="${BASH_REMATCH[1]}: ${BASH_REMATCH[2]}"
 		[[ $sentence =~ $pattern ]] && run_test "$sentence" "$t"
 	done < <(sed -n 's/^\(test_[A-Za-z0-9_]*\)().*/\1/p' "$0")
 	for i in "${!sentences[@]}"; do

@@ -70,7 +70,7 @@ test_a_root_hands_over_to_new_keys() {
 		'"root@1","root@2"'
 }
 
-test_only_the_next_root_signed_by_both_is_taken() {
+test_attack_23_only_the_next_root_signed_by_both_is_taken() {
 	use refusing
 	first
 	rotate 1 2 --key "$T/b.pub" --root-key "$T/b.pub" --sign "$T/a.sec" "$T/b.sec"
@@ -177,7 +177,7 @@ test_a_key_signs_only_within_its_scopes() {
 	expect 0 hotfixctl import "$T/scoped/tcp-two@1"
 }
 
-test_an_expired_root_warns_and_stops_first_attaches_only() {
+test_attack_27_an_expired_root_stops_first_attaches_and_strips_nothing() {
 	use expired
 	one_cc_run_at_a_time
 	first
@@ -205,7 +205,7 @@ test_an_expired_root_warns_and_stops_first_attaches_only() {
 	expect 0 hotfixctl disable one
 }
 
-test_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
+test_attack_24_what_a_new_root_does_not_allow_is_barred_and_what_runs_goes_on() {
 	use barred
 	one_cc_run_at_a_time
 	first --root-key "$T/c.pub"
@@ -303,7 +303,7 @@ test_a_revocation_forbids_new_applies_or_takes_back_what_runs() {
 	expect 0 hotfixctl disable one
 }
 
-test_only_the_release_threshold_revokes() {
+test_attack_27_only_the_release_threshold_revokes() {
 	use unheard
 	expect 0 hotfixctl trust init --key "$T/a.pub" "$T/b.pub" --threshold 2 --out "$T/unheard/1" \
 		--scope "$T/b.pub:tcp-*:*"

@@ -7,7 +7,10 @@
 	"{\"name\":\"" name "\",\"serial\":" serial ",\"manifest\":" SHA ",\"bundle\":" SHA \
 	",\"bytes\":100}"
 #define TIMES "\"created\":\"2026-05-04T10:00:00Z\",\"expires\":\"2026-05-05T10:00:00Z\""
-#define HEAD  "{\"format\":1,\"fleet\":\"shop\",\"version\":5," TIMES
+#define NEVER                                                                                  \
+	"{\"format\":1,\"fleet\":\"shop\",\"version\":5,\"created\":\"2026-05-04T10:00:00Z\"," \
+	"\"expires\":\"2026-05-04T10:00:00Z\""
+#define HEAD "{\"format\":1,\"fleet\":\"shop\",\"version\":5," TIMES
 
 static struct trust *fleet_trust(void)
 {
@@ -115,8 +118,7 @@ static void statuses_are_parsed_strictly(void **state)
 		"{\"format\":1,\"fleet\":\"\",\"version\":5," TIMES ",\"hotfixes\":[]}",
 		"{\"format\":2,\"fleet\":\"shop\",\"version\":5," TIMES ",\"hotfixes\":[]}",
 		"{\"format\":1,\"fleet\":\"shop\",\"version\":0," TIMES ",\"hotfixes\":[]}",
-		"{\"format\":1,\"fleet\":\"shop\",\"version\":5,\"created\":\"2026-05-04T10:00:00Z\""
-		",\"expires\":\"2026-05-04T10:00:00Z\",\"hotfixes\":[]}",
+		NEVER ",\"hotfixes\":[]}",
 	};
 	AUTO(trust_freep) struct trust *t = fleet_trust();
 	struct fail f;
