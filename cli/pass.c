@@ -36,6 +36,14 @@ static int read_lines(struct pass *p, struct fail *f)
 	return 0;
 }
 
+/* A core that is piped to a program (core_pattern) does not ask for the limit. */
+static void keep_out_of_dumps(const void *p, size_t len)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p & ~(page - 1);
+
+	madvise((void *)from, (uintptr_t)p + len - from, MADV_DONTDUMP);
+}
+
 int pass_open(struct pass *p, const struct args *a, struct fail *reterr_fail)
 {
 	const char *value = args_value(a, "--passphrase-fd");
@@ -47,6 +55,7 @@ int pass_open(struct pass *p, const struct args *a, struct fail *reterr_fail)
 	p->fd = -1;
 	p->next = p->lines;
 	setrlimit(RLIMIT_CORE, &none);
+	keep_out_of_dumps(p, sizeof(*p));
 	mlock(p, sizeof(*p)); /* as far as the limit allows */
 	if (!value)
 		return 0;

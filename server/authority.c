@@ -517,17 +517,19 @@ static const char *catalog_warning(const struct catalog *c, uint64_t now_ms, cha
 const char *authority_warning(struct store *s, char *out, size_t room)
 {
 	uint64_t now_ms = authority_now_ms(s, false);
-	AUTO(authority_freep) struct authority *a = NULL;
+	AUTO(catalog_freep) struct catalog *c = NULL;
+	AUTO(trust_freep) struct trust *t = NULL;
 	struct fail f;
 
 	out[0] = 0;
-	if (authority_open(s, &a, &f) == 0) {
-		trust_warning(a->trust, now_ms, out, room);
-		if (!out[0])
-			catalog_warning(a->catalog, now_ms, out, room);
-	} else if (f.code != FAIL_NO_TRUST) {
-		snprintf(out, room, "%s", f.message);
+	if (authority_trust(s, &t, &f) < 0) {
+		if (f.code != FAIL_NO_TRUST)
+			snprintf(out, room, "%s", f.message);
+		return out;
 	}
+	trust_warning(t, now_ms, out, room);
+	if (!out[0] && open_catalog(s, t, &c) == 0)
+		catalog_warning(c, now_ms, out, room);
 	return out;
 }
 

@@ -141,7 +141,8 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 	if (r < 0)
 		return r;
 	/* What ran here and was removed may come again, as a rollback to it might have. */
-	if (!f->back && m->serial < f->high_water && !(f->removed && f->committed_before)) {
+	if (!f->back && !f->directed && m->serial < f->high_water &&
+	    !(f->removed && f->committed_before)) {
 		fail_set(reterr_fail, FAIL_DOWNGRADE,
 			 "%s@%" PRIu64 " is older than serial %" PRIu64
 			 ", which this host has committed",

@@ -162,7 +162,7 @@ char *record_head(struct record *r)
 	struct checkpoint c = {.at_ms = clock_real_ms()};
 	char *out = NULL;
 
-	if (!r->host || store_audit_head(r->store, &c.seq, c.head) < 0 ||
+	if (!r || !r->host || store_audit_head(r->store, &c.seq, c.head) < 0 ||
 	    checkpoint_sign(&c, r->host, &out, NULL) < 0)
 		return NULL;
 	return out;
@@ -248,10 +248,10 @@ struct record *record_free(struct record *r)
 
 const struct key *record_host(const struct record *r)
 {
-	return r->host;
+	return r ? r->host : NULL;
 }
 
 const char *record_host_id(const struct record *r)
 {
-	return r->host_id;
+	return r ? r->host_id : "";
 }

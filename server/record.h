@@ -20,7 +20,7 @@
 #define RECORD_CHECKPOINT_ROWS \
 	64 /* at most this many are not signed for yet, and at most an hour */
 
-struct record;
+struct record; /* NULL is one without a host key */
 
 int record_new(struct event_base *base, struct store *s, struct events *events,
 	       const char *state_dir, struct record **ret_record);

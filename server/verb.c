@@ -56,7 +56,7 @@ static int find_version(struct hotfixes *all, const char *name, uint64_t serial,
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
-static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back,
+static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back, bool directed,
 			struct fail *reterr_fail)
 {
 	const struct manifest *m = bundle->manifest;
@@ -67,7 +67,8 @@ static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back
 	struct policy_facts facts = {.manifest = m,
 				     .now_ms = authority_now_ms(h->all->store, true),
 				     .boot = h->all->boot,
-				     .back = back};
+				     .back = back,
+				     .directed = directed};
 	struct hotfix *other;
 	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
@@ -124,7 +125,7 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 
 	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
 	if (r == 0)
-		r = check_policy(h, bundle, back, reterr_fail);
+		r = check_policy(h, bundle, back, a->directed, reterr_fail);
 	if (r == 0)
 		r = policy_trial_ms(bundle->manifest, a->trial_ms, &c->trial_ms, reterr_fail);
 	if (r == 0)
@@ -362,7 +363,7 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		r = spend(all, directive, reterr_fail);
 	if (r < 0)
 		return r;
-	index = h->gate ? gate_index_of(h->gate, to) : 0;
+	index = was && h->gate ? gate_index_of(h->gate, to) : 0;
 	if (index) {
 		h->change.index = index;
 		h->change.old_index = gate_committed(h->gate);
@@ -372,8 +373,9 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		return change_switch(h, reterr_fail);
 	}
 	a.serial = to;
-	a.commit = was; /* else it is tried like anything that never ran here */
-	r = start_stage(h, was ? "rollback" : "apply", &a, true, reason, reterr_fail);
+	a.commit = was; /* else it is tried, like anything that never ran here */
+	a.directed = !was;
+	r = start_stage(h, was ? "rollback" : "apply", &a, was, reason, reterr_fail);
 	if (r == 0)
 		*ret_change = h->change.id;
 	return r;

@@ -18,6 +18,7 @@ struct verb_apply {
 	uint64_t serial;   /* 0: newest stored */
 	uint64_t trial_ms; /* 0: the manifest's */
 	bool commit, observe;
+	bool directed; /* below the high-water mark because a director says so */
 	uint32_t actor_uid;
 };
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # where: native
+# timeout: 900
 #
 # What somebody tries who may write files, hand in documents, set the clock, or has stolen some of
 # the keys. Each sentence begins with the row of the table of attacks (DESIGN.md); more of
@@ -12,6 +13,7 @@
 setup() {
 	local key
 
+	one_cc_run_at_a_time
 	for key in release root director status thief; do
 		"$bin/hotfixctl" key new --out "$T/$key" --no-passphrase >/dev/null || fail "no keys"
 	done
@@ -162,7 +164,6 @@ test_attack_7_keys_for_which_anybody_could_sign_are_refused() {
 
 test_attack_9_a_mark_and_a_bundle_changed_in_the_database_are_found_at_start() {
 	use edited
-	one_cc_run_at_a_time
 	trusting
 	stored one 1 cc_reno
 	stored one 2 cc_reno_v2
@@ -189,7 +190,6 @@ test_attack_9_a_mark_and_a_bundle_changed_in_the_database_are_found_at_start() {
 
 test_attack_10_an_older_serial_is_not_applied() {
 	use older
-	one_cc_run_at_a_time
 	trusting
 	stored one 1 cc_reno
 	stored one 2 cc_reno_v2
@@ -225,7 +225,6 @@ no_rollback() {
 
 test_attack_11_a_directive_is_carried_out_once_in_time_and_from_where_it_says() {
 	use directed
-	one_cc_run_at_a_time
 	trusting
 	stored one 1 cc_reno '{"trial":{"min_s":1,"default_s":600,"max_s":600},"health":{}}'
 	stored one 2 cc_reno_v2
@@ -265,7 +264,6 @@ test_attack_12_a_directive_for_others_is_not_for_this_host() {
 	local id
 
 	use others
-	one_cc_run_at_a_time
 	mkdir -p "$state"
 	printf '[fleet]\ngroups = web berlin\n' >"$T/others/conf"
 	trusting --config "$T/others/conf"
@@ -309,7 +307,6 @@ status_of() {
 
 test_attack_13_an_old_status_of_the_fleet_is_refused_and_a_stale_one_warns() {
 	use frozen
-	one_cc_run_at_a_time
 	trusting
 	stored one 1 cc_reno
 	expect 0 hotfixctl apply one --commit
@@ -345,7 +342,6 @@ test_attack_14_a_clock_set_back_or_forward_extends_nothing_and_strips_nothing() 
 	local day=86400000
 
 	use clock
-	one_cc_run_at_a_time
 	trusting
 	stored one 1 cc_reno
 	expect 0 hotfixctl apply one --commit
@@ -403,7 +399,6 @@ test_attack_16_other_contents_than_the_fleet_has_under_a_serial_raise_an_alarm()
 
 test_attack_17_serials_cannot_be_driven_to_their_end_and_a_root_brings_them_back() {
 	use driven
-	one_cc_run_at_a_time
 	trusting
 	stored one 5 cc_reno
 	expect 0 hotfixctl apply one --commit
@@ -560,6 +555,28 @@ test_attack_40_nothing_forces_past_a_signature_or_a_floor() {
 	says 'below the floor 2'
 	api /hotfixes/two/apply -X POST -H 'Content-Type: application/json' --data '{"commit":true,"force":true}'
 	same 400 "$status"
+}
+
+test_passphrase_and_secret_key_are_in_no_core_no_argument_and_nowhere_in_the_state() {
+	local pid secret phrase=correct-horse-battery
+
+	use secrets
+	trusting
+	mkfifo "$T/secrets/phrase"
+	"$bin/hotfixctl" key new --out "$T/secrets/k" --passphrase-fd 3 3<>"$T/secrets/phrase" >"$out" 2>&1 &
+	pid=$!
+	limited() { grep -qE 'core file size +0 +0' "/proc/$pid/limits"; }
+	eventually limited
+	kill "$pid"
+	wait "$pid" || :
+	echo "$phrase" >"$T/secrets/phrase.txt"
+	expect 0 hotfixctl key new --out "$T/secrets/k" --passphrase-fd 3 3<"$T/secrets/phrase.txt"
+	same 600 "$(stat -c %a "$T/secrets/k.sec")" 'mode of the secret key: '
+	! grep -q "$phrase" "$T/secrets/k.sec" || fail "the passphrase is in the key file"
+	secret=$(jq -r .secret "$T/release.sec")
+	stored one 1 several
+	stop TERM
+	! grep -rqF -e "$secret" -e "$phrase" "$state" "$log" || fail "a secret is in the state or the log"
 }
 
 run_tests "$@"

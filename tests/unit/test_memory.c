@@ -7,6 +7,8 @@
 #include "tests/unit/signed.h"
 
 #include "lib/json.h"
+#include "store/catalog.h"
+#include "store/directive.h"
 #include "store/store.h"
 
 /* A sanitizer wants to allocate itself; what leaks is counted here anyway. */
@@ -131,6 +133,59 @@ static void a_bundle_with_its_manifest(void **state)
 {
 	(void)state;
 	at_each_allocation(open_bundle, 1);
+}
+
+static char *directive, *status;
+
+static int open_directive(void)
+{
+	struct directive d;
+	struct fail f = {0};
+	int r = directive_open(directive, strlen(directive), trust, &d, &f);
+
+	assert_true((r < 0) == (f.code != FAIL_NONE) && (r < 0) == (f.message[0] != 0));
+	return r;
+}
+
+static void a_directive(void **state)
+{
+	(void)state;
+	at_each_allocation(open_directive, 1);
+}
+
+static int open_status(void)
+{
+	AUTO(catalog_freep) struct catalog *c = NULL;
+	struct fail f = {0};
+	int r = catalog_open(status, strlen(status), trust, &c, &f);
+
+	assert_true((r < 0) == (f.code != FAIL_NONE) && (r < 0) == (f.message[0] != 0));
+	return r;
+}
+
+static void a_status_of_a_fleet(void **state)
+{
+	(void)state;
+	at_each_allocation(open_status, 1);
+}
+
+static void sign_for_a_fleet(void)
+{
+	struct catalog_entry e = {.name = "one", .serial = 1, .bundle_bytes = 1};
+	struct catalog c = {
+		.fleet = "shop", .version = 1, .expires_ms = 1, .entries = &e, .n_entries = 1};
+	struct directive d = {.fleet = "shop",
+			      .name = "one",
+			      .action = DIRECTIVE_ROLLBACK,
+			      .from = 2,
+			      .to = 1,
+			      .expires_ms = 1};
+
+	trust->director = signed_role(1, 1);
+	trust->status = trust->director;
+	snprintf(trust->fleet, sizeof(trust->fleet), "shop");
+	assert_ok(directive_sign(&d, signed_keys, 1, &directive, NULL));
+	assert_ok(catalog_sign(&c, signed_keys, 1, &status, NULL));
 }
 
 static int parse_json(void)
@@ -264,6 +319,7 @@ static int setup(void **state)
 	root = signed_root(&role, 1, 0);
 	trust = signed_trust(1, 1);
 	bytes = signed_bundle("one", 1, 1, &n_bytes);
+	sign_for_a_fleet();
 	/* In memory: what is asked here is not how long a disk takes. */
 	snprintf(path, sizeof(path), "%s/hotfixd-unit-memory-%d.db",
 		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : unit_folder, getpid());
@@ -275,6 +331,8 @@ static int teardown(void **state)
 	unlink(path);
 	free(root);
 	free(bytes);
+	free(directive);
+	free(status);
 	trust_free(trust);
 	return signed_teardown(state);
 }
@@ -285,6 +343,8 @@ int main(void)
 		cmocka_unit_test(a_json_document),
 		cmocka_unit_test(a_root),
 		cmocka_unit_test(a_bundle_with_its_manifest),
+		cmocka_unit_test(a_directive),
+		cmocka_unit_test(a_status_of_a_fleet),
 		cmocka_unit_test(the_whole_life_of_a_store),
 	};
 

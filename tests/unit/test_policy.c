@@ -50,6 +50,29 @@ static void a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rol
 	assert_int_equal(code_of(&f), FAIL_NONE);
 }
 
+/* Attack 25: a stolen director chooses among what may be applied, and no more. */
+static void a_directive_lifts_the_high_water_mark_and_nothing_else(void **state)
+{
+	struct policy_facts f = facts();
+	struct revocation v = {.reason = "harms"};
+
+	(void)state;
+	f.directed = true;
+	f.high_water = 6;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	f.floor = 6;
+	assert_int_equal(code_of(&f), FAIL_DOWNGRADE);
+	f.floor = 0;
+	f.revoked = &v;
+	assert_int_equal(code_of(&f), FAIL_POLICY);
+	f.revoked = NULL;
+	f.pinned_other = true;
+	assert_int_equal(code_of(&f), FAIL_EQUIVOCATION);
+	f.pinned_other = false;
+	f.root_expires_ms = 1;
+	assert_int_equal(code_of(&f), FAIL_EXPIRED);
+}
+
 static void what_was_removed_may_come_again_but_nothing_older_that_never_ran(void **state)
 {
 	struct policy_facts f = facts();
@@ -159,6 +182,62 @@ static void a_kernel_outside_the_ranges_is_incompatible(void **state)
 	manifest.n_ranges = 0;
 }
 
+/* Attack 17. */
+static void one_version_raises_serials_only_so_far(void **state)
+{
+	const uint64_t jump = POLICY_SERIAL_JUMP_MAX;
+	struct fail f;
+
+	(void)state;
+	assert_ok(policy_serial_jump("fix", 2026112201, 0, 0, &f));
+	assert_ok(policy_serial_jump("fix", 3, 9, 0, &f)); /* older is another matter */
+	assert_ok(policy_serial_jump("fix", 9 + jump, 9, 0, &f));
+	assert_true(policy_serial_jump("fix", 10 + jump, 9, 0, &f) < 0);
+	assert_int_equal(f.code, FAIL_POLICY);
+	assert_ok(policy_serial_jump("fix", 10 + jump, 9, 10, &f));
+	assert_true(policy_serial_jump("fix", UINT64_MAX, 9, 0, &f) < 0);
+}
+
+static enum fail_code directed(const struct directive *d,
+			       const struct policy_directive_facts *f)
+{
+	struct fail fail = {.code = FAIL_NONE};
+
+	policy_may_direct(d, f, &fail);
+	return fail.code;
+}
+
+/* Attacks 11 and 12. */
+static void a_directive_binds_whom_it_is_for_once_and_in_time(void **state)
+{
+	struct policy_directive_facts facts = {.now_ms = 1000,
+					       .host = "abc",
+					       .groups = "web  berlin-1",
+					       .committed_serial = 3};
+	struct directive d = {.name = "fix", .from = 3, .to = 2, .expires_ms = 1000};
+
+	(void)state;
+	assert_int_equal(directed(&d, &facts), FAIL_NONE);
+	facts.now_ms++;
+	assert_int_equal(directed(&d, &facts), FAIL_EXPIRED);
+	facts.now_ms--;
+	facts.committed_serial = 4;
+	assert_int_equal(directed(&d, &facts), FAIL_POLICY);
+	facts.committed_serial = 3;
+	facts.nonce_used = true;
+	assert_int_equal(directed(&d, &facts), FAIL_POLICY);
+	facts.nonce_used = false;
+	snprintf(d.group, sizeof(d.group), "berlin-1");
+	assert_int_equal(directed(&d, &facts), FAIL_NONE);
+	snprintf(d.group, sizeof(d.group), "berlin");
+	assert_int_equal(directed(&d, &facts), FAIL_POLICY);
+	d.group[0] = 0;
+	snprintf(d.host, sizeof(d.host), "abc");
+	assert_int_equal(directed(&d, &facts), FAIL_NONE);
+	facts.host = "";
+	assert_int_equal(directed(&d, &facts), FAIL_POLICY);
+}
+
 static void a_trial_keeps_within_the_bounds_of_the_manifest(void **state)
 {
 	struct fail fail;
@@ -186,6 +265,7 @@ static void the_kill_switch_is_a_whole_word_of_the_command_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_directive_lifts_the_high_water_mark_and_nothing_else),
 		cmocka_unit_test(a_plain_version_may_be_applied),
 		cmocka_unit_test(
 			a_serial_below_the_high_water_mark_is_a_downgrade_unless_it_is_a_rollback),
@@ -199,6 +279,8 @@ int main(void)
 		cmocka_unit_test(quarantine_and_kill_switch_refuse),
 		cmocka_unit_test(requires_and_conflicts_look_at_what_is_live),
 		cmocka_unit_test(a_kernel_outside_the_ranges_is_incompatible),
+		cmocka_unit_test(one_version_raises_serials_only_so_far),
+		cmocka_unit_test(a_directive_binds_whom_it_is_for_once_and_in_time),
 		cmocka_unit_test(a_trial_keeps_within_the_bounds_of_the_manifest),
 		cmocka_unit_test(the_kill_switch_is_a_whole_word_of_the_command_line),
 	};
