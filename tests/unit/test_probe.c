@@ -36,11 +36,15 @@ static int end(void **state)
 }
 
 /* {"probes":[...]} with these */
-static void with(const char *text)
+__attribute__((format(printf, 1, 2))) static void with(const char *format, ...)
 {
-	AUTO_FREE char *whole = NULL;
+	AUTO_FREE char *text = NULL, *whole = NULL;
 	AUTO_JSON json_t *health = NULL;
+	va_list ap;
 
+	va_start(ap, format);
+	assert_true(vasprintf(&text, format, ap) > 0);
+	va_end(ap);
 	assert_true(asprintf(&whole, "{\"probes\":[%s]}", text) > 0);
 	health = json_loads(whole, 0, NULL);
 	assert_non_null(health);
@@ -70,6 +74,17 @@ static void run(void)
 	assert_true(had_enough(NULL));
 }
 
+/* Seconds that only the processes of this run sleep: others may test beside it. */
+static int nap;
+
+static bool something_naps(const char *after)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "pgrep -f '^%ssleep %d' >/dev/null", after, nap);
+	return system(command) == 0;
+}
+
 #define SHELL(script) "\"command\":[\"/bin/sh\",\"-c\",\"" script "\"]"
 
 static void a_command_that_succeeds_is_good_and_its_words_are_kept(void **state)
@@ -93,7 +108,7 @@ static void failures_in_a_row_are_counted_until_it_succeeds(void **state)
 		 "{\"name\":\"a\",\"type\":\"exec\",\"failures\":3,"
 		 "\"command\":[\"/bin/sh\",\"-c\",\"echo no >&2; test -e %s || exit 9\"]}",
 		 file);
-	with(text);
+	with("%s", text);
 	run();
 	run();
 	assert_int_equal(result[0].failed, 2);
@@ -139,11 +154,11 @@ static void one_that_takes_too_long_is_killed_with_all_it_started(void **state)
 {
 	(void)state;
 	with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":1," SHELL(
-		"setsid sh -c 'sleep 4711; :' & sleep 4711; :") "}");
+		"setsid sh -c 'sleep %d; :' & sleep %d; :") "}", nap, nap);
 	run();
 	assert_int_equal(result[0].failed, 1);
 	assert_non_null(strstr(result[0].note, "killed after 1 s"));
-	assert_int_not_equal(system("pgrep -f '^sleep 4711$' >/dev/null"), 0);
+	assert_false(something_naps(""));
 }
 
 static void of_too_much_output_the_end_is_kept(void **state)
@@ -175,10 +190,10 @@ static void a_fork_bomb_is_contained_and_gone_afterwards(void **state)
 {
 	(void)state;
 	with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":2," SHELL(
-		"bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 4712; :") "}");
+		"bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep %d; :") "}", nap);
 	run();
 	assert_int_equal(result[0].failed, 1);
-	assert_int_not_equal(system("pgrep -f 'bomb[(][)] [{] bomb' >/dev/null"), 0);
+	assert_false(something_naps(".*[b]omb.*"));
 }
 
 static void a_command_that_is_not_there_is_a_failure(void **state)
@@ -205,7 +220,7 @@ static void one_probe_never_runs_twice_at_once(void **state)
 			 "{\"name\":\"a\",\"type\":\"exec\",\"every_s\":1,\"command\":"
 			 "[\"/bin/sh\",\"-c\",\"mkdir %s/once && sleep 1; rmdir %s/once\"]}",
 			 unit_folder, unit_folder) > 0);
-	with(text);
+	with("%s", text);
 	for (int i = 0; i < 5; i++)
 		probes_tick(probes, now_ms += 5000);
 	assert_int_equal(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED), 3);
@@ -228,7 +243,7 @@ static void a_tcp_probe_connects(void **state)
 	snprintf(text, sizeof(text),
 		 "{\"name\":\"a\",\"type\":\"tcp\",\"address\":\"127.0.0.1:%u\"}",
 		 ntohs(at.sin_port));
-	with(text);
+	with("%s", text);
 	run();
 	assert_int_equal(result[0].failed, 0);
 	close(fd);
@@ -254,17 +269,17 @@ static void it_ends_with_the_daemon(void **state)
 	(void)state;
 	if (daemon == 0) { /* a daemon of our own, that dies as soon as the probe runs */
 		with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":60," SHELL(
-			"exec sleep 4713") "}");
+			"exec sleep %d") "}", nap);
 		probes_tick(probes, now_ms);
-		while (system("pgrep -f '^sleep 4713$' >/dev/null") != 0)
+		while (!something_naps(""))
 			;
 		kill(getpid(), SIGKILL);
 	}
 	waitpid(daemon, &status, 0);
 	assert_true(WIFSIGNALED(status));
-	for (int i = 0; i < 200 && system("pgrep -f '^sleep 4713$' >/dev/null") == 0; i++)
+	for (int i = 0; i < 200 && something_naps(""); i++)
 		usleep(10000);
-	assert_int_not_equal(system("pgrep -f '^sleep 4713$' >/dev/null"), 0);
+	assert_false(something_naps(""));
 }
 
 int main(int argc, char **argv)
@@ -295,5 +310,6 @@ int main(int argc, char **argv)
 	/* What hotfixd does for its own children. */
 	if (argc > 2 && strcmp(argv[1], "probe") == 0)
 		return probe_main(argc, argv);
+	nap = 100000000 + getpid();
 	return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
 }
