@@ -57,6 +57,11 @@ bool drift_find(const struct drift_facts *f, char ret_what[DRIFT_BYTES])
 			 f->gate_serial, f->committed_serial);
 		return true;
 	}
+	if (f->gate_serial && committed != f->gate_index) {
+		snprintf(ret_what, DRIFT_BYTES,
+			 "another gate is pinned in the place of its own");
+		return true;
+	}
 	json_array_foreach(json_object_get(f->survey, "slots"), i, slot) {
 		if (json_is_true(json_object_get(slot, "attached")) ||
 		    !has_index(slot, committed))
@@ -104,8 +109,10 @@ static void look_at(struct hotfix *h, const json_t *survey)
 		return;
 	if (!h->gate && !survey)
 		return; /* never came to run; status says why */
-	if (h->gate)
-		f.gate_serial = gate_version(h->gate, gate_committed(h->gate)).serial;
+	if (h->gate) {
+		f.gate_index = gate_committed(h->gate);
+		f.gate_serial = gate_version(h->gate, f.gate_index).serial;
+	}
 	known = store_get_hotfix(h->all->store, h->name, &row) == 0;
 	if (!known) /* of a store that was lost: nothing to compare the gate with */
 		f.committed_serial = f.gate_serial;

@@ -26,6 +26,7 @@ struct drift_facts {
 	const json_t *survey;	   /* of this hot-fix (bpf/engine.h); NULL: nothing is pinned */
 	uint64_t committed_serial; /* that should run; 0: none */
 	uint64_t gate_serial;	   /* that the gate says is committed; 0: none */
+	uint32_t gate_index; /* of it in the gate that the daemon holds, not the pinned one */
 };
 
 /* false: all is as it should be. */

@@ -70,9 +70,15 @@ test_all_of_it_that_was_removed_is_put_back() {
 
 # A survey may have come in the middle of the removal, and another one after it.
 in_force() {
-	idle && sid EACCES && hotfixctl status -j >"$T/status" &&
-		[ "$("$act" field "$T/status" ".hotfixes[name=$name].reason")" = - ] &&
-		[ -e "$bpffs/$name/gate" ] && [ -e "$(echo "$bpffs/$name"/slots/*/link)" ]
+	local reason=- lacks=''
+
+	hotfixctl status -j >"$T/status" && reason=$("$act" field "$T/status" ".hotfixes[name=$name].reason")
+	idle || lacks+=', not idle'
+	sid EACCES || lacks+=', serial 1 is not live'
+	[ "$reason" = - ] || lacks+=", $reason"
+	[ -e "$bpffs/$name/gate" ] || lacks+=', no gate'
+	[ -e "$(echo "$bpffs/$name"/slots/*/link)" ] || lacks+=', no link'
+	[ -z "$lacks" ] || { echo "${lacks#, }: $(find "$bpffs/$name" | wc -l) pins" && return 1; }
 }
 
 test_a_congestion_control_that_was_taken_off_is_registered_again() {

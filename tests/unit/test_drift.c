@@ -20,8 +20,10 @@ static json_t *slot(json_t *s, size_t i)
 
 static void expect(const json_t *s, uint64_t committed, uint64_t gate, const char *want)
 {
-	struct drift_facts f = {
-		.survey = s, .committed_serial = committed, .gate_serial = gate};
+	struct drift_facts f = {.survey = s,
+				.committed_serial = committed,
+				.gate_serial = gate,
+				.gate_index = 2};
 	char what[DRIFT_BYTES];
 
 	assert_int_equal(drift_find(&f, what), want != NULL);
@@ -71,6 +73,16 @@ static void a_gate_that_shows_another_version_is_drift(void **state)
 	expect(s, 7, 0, "the gate was changed: it shows serial 0 instead of 7");
 }
 
+/* Who removes the pins while a version is brought in leaves the daemon with the gate of before. */
+static void a_gate_that_is_not_the_pinned_one_is_drift(void **state)
+{
+	AUTO_JSON json_t *s = survey();
+
+	(void)state;
+	json_object_set_new(s, "committed", json_integer(0));
+	expect(s, 7, 7, "another gate is pinned in the place of its own");
+}
+
 static void what_the_survey_itself_complains_of_is_drift(void **state)
 {
 	AUTO_JSON json_t *s = survey();
@@ -114,6 +126,7 @@ int main(void)
 		cmocka_unit_test(a_slot_of_the_committed_version_that_is_not_attached_is_drift),
 		cmocka_unit_test(a_slot_that_only_older_versions_used_may_be_detached),
 		cmocka_unit_test(a_gate_that_shows_another_version_is_drift),
+		cmocka_unit_test(a_gate_that_is_not_the_pinned_one_is_drift),
 		cmocka_unit_test(what_the_survey_itself_complains_of_is_drift),
 		cmocka_unit_test(what_no_gate_controls_is_looked_at_too),
 		cmocka_unit_test(what_does_not_last_is_put_right_after_ever_more_surveys),
