@@ -21,7 +21,7 @@ boot() {
 	done
 	shift
 	log=$(mktemp)
-	tests/vm/run --kernel "$kernel" --timeout 240 ${options[@]+"${options[@]}"} -- bash "$@" >"$log" 2>&1 || rc=$?
+	tests/vm/again --kernel "$kernel" --timeout 240 ${options[@]+"${options[@]}"} -- bash "$@" >"$log" 2>&1 || rc=$?
 	sed -n "s/^\(ok\|not ok\|skip\) - /&${name:+$name: }/p; t; s/^/# /p" "$log"
 	if [ "$rc" != "${expect_status:-0}" ]; then
 		failed=1

@@ -18,7 +18,7 @@ boot() {
 	local want=$1 kernel=$2 rc=0
 	shift 2
 
-	tests/vm/run --kernel "$kernel" --timeout 300 "$@" >"$log" 2>&1 || rc=$?
+	tests/vm/again --kernel "$kernel" --timeout 300 "$@" >"$log" 2>&1 || rc=$?
 	sed -n "s/^\(ok\|not ok\|skip\) - /&$kernel: /p; t; s/^/# /p" "$log"
 	if [ "$rc" != "$want" ]; then
 		failed=1

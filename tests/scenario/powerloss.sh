@@ -20,7 +20,7 @@ losses() { # losses KERNEL RESETS
 
 	while [ "$boot" -lt "$2" ]; do
 		boot=$((boot + 1)) rc=0
-		tests/vm/run --kernel "$kernel" --timeout 120 --disk "$disk" -- \
+		tests/vm/again --kernel "$kernel" --timeout 120 --disk "$disk" -- \
 			bash tests/scenario/boot/powerloss.sh "$boot" "$id" >"$log" 2>&1 || rc=$?
 		bad=$(grep -a '^not ok' "$log")
 		if [ "$rc" != 125 ] || [ -n "$bad" ] || grep -q 'panicked' "$log"; then

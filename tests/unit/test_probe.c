@@ -154,7 +154,8 @@ static void one_that_takes_too_long_is_killed_with_all_it_started(void **state)
 {
 	(void)state;
 	with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":1," SHELL(
-		"setsid sh -c 'sleep %d; :' & sleep %d; :") "}", nap, nap);
+		     "setsid sh -c 'sleep %d; :' & sleep %d; :") "}",
+	     nap, nap);
 	run();
 	assert_int_equal(result[0].failed, 1);
 	assert_non_null(strstr(result[0].note, "killed after 1 s"));
@@ -190,7 +191,8 @@ static void a_fork_bomb_is_contained_and_gone_afterwards(void **state)
 {
 	(void)state;
 	with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":2," SHELL(
-		"bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep %d; :") "}", nap);
+		     "bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep %d; :") "}",
+	     nap);
 	run();
 	assert_int_equal(result[0].failed, 1);
 	assert_false(something_naps(".*[b]omb.*"));
@@ -269,7 +271,8 @@ static void it_ends_with_the_daemon(void **state)
 	(void)state;
 	if (daemon == 0) { /* a daemon of our own, that dies as soon as the probe runs */
 		with("{\"name\":\"a\",\"type\":\"exec\",\"timeout_s\":60," SHELL(
-			"exec sleep %d") "}", nap);
+			     "exec sleep %d") "}",
+		     nap);
 		probes_tick(probes, now_ms);
 		while (!something_naps(""))
 			;

@@ -108,7 +108,7 @@ denied() {
 }
 
 test_harms_a_hot_fix_that_denies_forks_and_sockets_is_taken_back_by_its_counter() {
-	harmful denies deny '{"limits":{"denials_per_s":5}}'
+	harmful denies deny '{"off":["ns_per_call","cpu_percent"],"limits":{"denials_per_s":5}}'
 	denied denies
 	taken_back denies HEALTH:denials_per_s 'denials_per_s is [0-9.e+]+, its limit is 5 \(hotfix_counters\)'
 }
