@@ -121,8 +121,13 @@ const char *fuzz_root(void)
 		struct trust t = {.version = 1,
 				  .created_ms = 1000,
 				  .root = fuzz_role(1, 1),
-				  .release = fuzz_role(1, 1)};
+				  .fleet = "fleet",
+				  .release = fuzz_role(1, 1),
+				  .director = {.n_keys = 1, .threshold = 1},
+				  .status = {.n_keys = 1, .threshold = 1}};
 
+		t.director.keys[0] = *key_public(fuzz_key(FUZZ_DIRECTOR));
+		t.status.keys[0] = *key_public(fuzz_key(FUZZ_STATUS));
 		fuzz_must(trust_sign(&t, NULL, 0, &text, NULL) == 0);
 	}
 	return text;

@@ -48,12 +48,14 @@ char *fuzz_part(const uint8_t **data, size_t *size, int separator, size_t *ret_l
 const char *fuzz_folder(void);
 void fuzz_write(const char *name, const void *buf, size_t len);
 
-#define FUZZ_KEYS 3
+#define FUZZ_KEYS     3
+#define FUZZ_DIRECTOR 1 /* of the fleet in the root that is trusted */
+#define FUZZ_STATUS   2
 /* The same in every process. */
 struct key *fuzz_key(size_t i);
 /* The first n of them. */
 struct trust_role fuzz_role(size_t n, unsigned int threshold);
-/* A root that trusts the first key, and its envelope. */
+/* A root that trusts the first key, with those of the fleet; and its envelope. */
 const struct trust *fuzz_trust(void);
 const char *fuzz_root(void);
 /* A bundle of an object, signed by the first key; more is spliced into the manifest. */

@@ -14,12 +14,15 @@
 	X(args)       \
 	X(audit)      \
 	X(bundle)     \
+	X(checkpoint) \
 	X(config)     \
+	X(directive)  \
 	X(envelope)   \
 	X(host)       \
 	X(manifest)   \
 	X(revocation) \
 	X(root)       \
+	X(status)     \
 	X(text)
 
 #define INPUT_BYTES_MAX (1U << 20)
