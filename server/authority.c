@@ -280,27 +280,31 @@ static void bar_damaged(struct store *s, const struct store_version *v)
 		log_event(LOG_ERR, "not recorded hotfix=%s verb=review", v->name);
 }
 
-/* a NULL: nobody is trusted. */
-static void check_one(struct store *s, const struct authority *a, const char *name,
-		      uint64_t serial)
-{
-	AUTO_FREE uint8_t *buf = NULL;
-	uint8_t digest[BYTES_SHA256];
-	struct store_hotfix row = {0};
-	struct store_version v;
-	size_t len;
+/* Found in one pass over the bundles, in which nothing is written. */
+struct check {
+	json_t *committed;	  /* name -> serial */
+	json_t *damaged, *review; /* as add_version() has them */
+};
 
-	if (store_get_version(s, name, serial, &v) < 0 ||
-	    store_get_bundle(s, name, serial, &buf, &len) < 0)
-		return;
-	bytes_sha256(buf, len, digest);
-	if (memcmp(digest, v.digest, sizeof(digest)) != 0) {
-		bar_damaged(s, &v);
-		return;
-	}
-	store_get_hotfix(s, name, &row);
-	if (a && (v.barred[0] || row.committed_serial == serial))
-		authority_review(s, a, name, serial, false, 0);
+static int add_committed(const struct store_hotfix *h, void *cookie)
+{
+	return json_object_set_new(cookie, h->name,
+				   json_integer((json_int_t)h->committed_serial));
+}
+
+static int check_one(const struct store_version *v, const void *bundle, size_t len,
+		     void *cookie)
+{
+	struct check *c = cookie;
+	uint8_t digest[BYTES_SHA256];
+
+	bytes_sha256(bundle, len, digest);
+	if (memcmp(digest, v->digest, sizeof(digest)) != 0)
+		return add_version(v, c->damaged);
+	if (v->barred[0] ||
+	    (uint64_t)json_integer_value(json_object_get(c->committed, v->name)) == v->serial)
+		return add_version(v, c->review);
+	return 0;
 }
 
 static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
@@ -318,16 +322,29 @@ static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
 void authority_check_stored(struct store *s)
 {
 	AUTO(authority_freep) struct authority *a = NULL;
-	AUTO_JSON json_t *versions = json_array();
-	const json_t *v;
+	AUTO_JSON json_t *committed = json_object();
+	AUTO_JSON json_t *damaged = json_array(), *review = json_array();
+	struct check c = {.committed = committed, .damaged = damaged, .review = review};
+	struct store_version v;
+	const json_t *one;
 	size_t i;
 
 	authority_open(s, &a, NULL);
-	if (store_each_version(s, NULL, add_version, versions) < 0)
+	if (store_each_hotfix(s, add_committed, committed) < 0 ||
+	    store_each_bundle(s, check_one, &c) < 0)
 		log_event(LOG_ERR, "what is stored could not be checked");
-	json_array_foreach(versions, i, v)
-		check_one(s, a, json_string_value(json_object_get(v, "name")),
-			  (uint64_t)json_integer_value(json_object_get(v, "serial")));
+	json_array_foreach(damaged, i, one)
+		if (store_get_version(
+			    s, json_string_value(json_object_get(one, "name")),
+			    (uint64_t)json_integer_value(json_object_get(one, "serial")),
+			    &v) == 0)
+			bar_damaged(s, &v);
+	json_array_foreach(review, i, one)
+		if (a) /* else nobody is trusted */
+			authority_review(
+				s, a, json_string_value(json_object_get(one, "name")),
+				(uint64_t)json_integer_value(json_object_get(one, "serial")),
+				false, 0);
 	if (store_mend_high_water(s, on_mended, s) < 0)
 		log_event(LOG_ERR, "the high-water marks could not be checked");
 }

@@ -133,6 +133,11 @@ int store_bar(struct store *s, const char *name, uint64_t serial, const char *wh
 /* In order of name and serial; name NULL: all. fn returns non-zero to stop. */
 int store_each_version(struct store *s, const char *name,
 		       int (*fn)(const struct store_version *v, void *cookie), void *cookie);
+/* All, with their bytes, which are good within fn only; nothing is written meanwhile. */
+int store_each_bundle(struct store *s,
+		      int (*fn)(const struct store_version *v, const void *bundle, size_t len,
+				void *cookie),
+		      void *cookie);
 
 /* ---- what should run ------------------------------------------------------ */
 struct store_hotfix {
