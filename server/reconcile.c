@@ -212,7 +212,8 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 	else if (survey && known && !row.disabled &&
 		 drift_find(&(struct drift_facts){.survey = survey,
 						  .committed_serial = v.serial,
-						  .gate_serial = v.serial},
+						  .gate_serial = v.serial,
+						  .gate_index = committed},
 			    what))
 		restore_mark(h, what);
 	else if (survey && !committed)

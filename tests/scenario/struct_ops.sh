@@ -130,6 +130,8 @@ test_a_congestion_control_outlives_the_daemon_and_is_adopted() {
 	hotfixd || fail "no restart: $(cat "$err")"
 	hotfix_is outlive live 1 1
 	field true '.hotfixes[name=outlive].adopted'
+	expect 0 hotfixctl history outlive -j
+	same 0 "$(jq '[.changes[] | select(.verb == "restore")] | length' "$out")" "restores"
 	expect 0 hotfixctl apply outlive@2 --commit
 	ran reno_acks 1 send 64
 	expect 0 hotfixctl rollback outlive
