@@ -118,6 +118,7 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 	uint64_t now_ns = clock_mono_ns(), id;
 	bool lease_lives = false, known;
 	struct gate_version v;
+	struct drift_facts found;
 	char what[DRIFT_BYTES];
 	struct fail fail;
 
@@ -177,6 +178,14 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 			     &fail);
 		goto out;
 	}
+	/* The gate is the pinned one: it was opened just now. */
+	found = (struct drift_facts){
+		.survey = survey,
+		.committed_serial = v.serial,
+		.gate_serial = v.serial,
+		.gate_index =
+			(uint32_t)json_integer_value(json_object_get(survey, "committed")),
+	};
 	known = committed && is_known(all, h->name, v);
 	if (committed && !known) {
 		snprintf(
@@ -209,12 +218,7 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 		end_open(all, &open.change, "failed", "INTERRUPTED", before_the_kernel);
 	if (has_row && row.committed_serial && !row.disabled && !committed)
 		restore_mark(h, "committed before, not in the kernel at start");
-	else if (survey && known && !row.disabled &&
-		 drift_find(&(struct drift_facts){.survey = survey,
-						  .committed_serial = v.serial,
-						  .gate_serial = v.serial,
-						  .gate_index = committed},
-			    what))
+	else if (survey && known && !row.disabled && drift_find(&found, what))
 		restore_mark(h, what);
 	else if (survey && !committed)
 		change_sweep(h, 0);

@@ -60,6 +60,8 @@ test_a_restarted_daemon_adopts_what_runs() {
 	says_nothing_of_failure
 	field 1 .daemon.adopted
 	closed
+	expect 0 hotfixctl history "$name" -j
+	field apply '.changes[].verb'
 }
 
 says_nothing_of_failure() {
