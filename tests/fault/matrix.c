@@ -266,18 +266,24 @@ static bool judge(struct play *p, const struct verb *v, enum answer answer)
 
 static enum answer request(struct play *p, const struct verb *v, const struct blow *b)
 {
-	enum answer answer;
+	enum answer answer = ANSWER_OK;
 	char path[200];
 
 	if (!v->method)
 		return play_start(p, v, b);
 	/* A trial that was taken up again may still be settling; status does not tell. */
 	do {
+		bool again = answer == ANSWER_REFUSED;
+
 		arm(&p->w, b, true);
 		if (!v->path)
 			return world_import(&p->w);
 		snprintf(path, sizeof(path), "/v1/hotfixes/%s%s", p->w.name, v->path);
 		answer = world_ask(&p->w, v->method, path, v->body);
+		/* What it answered then was an answer, too, and it died of that. */
+		if (again && answer == ANSWER_NONE && b->step &&
+		    strncmp(b->step, "daemon: answer", 14) == 0)
+			p->w.fault->struck = true;
 	} while (answer == ANSWER_REFUSED && strstr(p->w.why, "is being changed"));
 	return answer;
 }

@@ -35,6 +35,7 @@ chmod 755 "$T"			# tests look in as other users
 
 # A bpffs of its own, so that none of it stays; not every machine has one mounted, either.
 pins=$T-bpffs
+echo $$ >"$T-owner"
 mkdir "$pins" && mount -t bpf bpf "$pins" || exit 1
 
 # --- ending --------------------------------------------------------------------------------
@@ -59,7 +60,16 @@ end_daemon() {
 	"$act" wait 20000 "$pid"
 }
 
-# What an ended test left in the kernel: struct_ops without a link would outlive its pins.
+# unregister_all FOLDER: struct_ops without a link would outlive its pins
+unregister_all() {
+	local name
+
+	for name in "$1"/*/slots/struct_ops:*/{ops,ops_new}; do
+		[ ! -e "$name" ] || "$act" unregister "$name"
+	done
+}
+
+# What an ended test left in the kernel.
 scrub() {
 	local name
 
@@ -67,9 +77,7 @@ scrub() {
 	awk -v t="$T/$1/" 'index($2, t) == 1 { print $2 }' /proc/mounts | tac |
 		while read -r name; do umount -l "$name"; done
 	[ -d "$pins/$1" ] || return 0
-	for name in "$pins/$1"/*/slots/struct_ops:*/{ops,ops_new}; do
-		[ -e "$name" ] && "$act" unregister "$name"
-	done
+	unregister_all "$pins/$1"
 	find "$pins/$1" -depth -delete 2>/dev/null
 }
 
@@ -83,7 +91,7 @@ end_all() {
 		[ -d "$d" ] && scrub "$(basename "$d")"
 	done
 	umount -l "$pins" && rmdir "$pins"
-	rm -rf "$T"
+	rm -rf "$T" "$T-owner"
 }
 trap end_all EXIT
 trap 'exit 130' INT
@@ -336,8 +344,17 @@ kernel_at_least() { # kernel_at_least 6 4
 
 # The names of congestion controls are the kernel's, not ours.
 one_cc_run_at_a_time() {
+	local owner dir
+
 	exec {cc_lock}>/tmp/hotfixd-test-cc.lock
 	flock -w 900 "$cc_lock"
+	# Names that a killed run left registered.
+	for owner in "${TMPDIR:-/tmp}"/hotfixd-test-*-owner; do
+		if [ ! -e "$owner" ] || kill -0 "$(cat "$owner")" 2>/dev/null; then continue; fi
+		for dir in "${owner%-owner}-bpffs"/*/; do unregister_all "$dir"; done
+		umount -l "${owner%-owner}-bpffs"
+		rm -rf "${owner%-owner}"{,-bpffs} "$owner"
+	done
 }
 
 # census: what the kernel holds, a line for each program, map and link
