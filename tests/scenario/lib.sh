@@ -69,13 +69,20 @@ unregister_all() {
 	done
 }
 
+# unmount_below PREFIX: every mount whose path begins with it
+unmount_below() {
+	local name
+
+	awk -v t="$1" 'index($2, t) == 1 { print $2 }' /proc/mounts | tac |
+		while read -r name; do umount -l "$name"; done
+}
+
 # What an ended test left in the kernel.
 scrub() {
 	local name
 
 	end_daemon "$1"
-	awk -v t="$T/$1/" 'index($2, t) == 1 { print $2 }' /proc/mounts | tac |
-		while read -r name; do umount -l "$name"; done
+	unmount_below "$T/$1/"
 	[ -d "$pins/$1" ] || return 0
 	unregister_all "$pins/$1"
 	find "$pins/$1" -depth -delete 2>/dev/null
@@ -352,7 +359,7 @@ one_cc_run_at_a_time() {
 	for owner in "${TMPDIR:-/tmp}"/hotfixd-test-*-owner; do
 		if [ ! -e "$owner" ] || kill -0 "$(cat "$owner")" 2>/dev/null; then continue; fi
 		for dir in "${owner%-owner}-bpffs"/*/; do unregister_all "$dir"; done
-		umount -l "${owner%-owner}-bpffs"
+		unmount_below "${owner%-owner}"
 		rm -rf "${owner%-owner}"{,-bpffs} "$owner"
 	done
 }
