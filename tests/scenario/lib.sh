@@ -369,8 +369,9 @@ census() {
 	"$act" census
 }
 
+# same_census BEFORE: nothing is there that was not; what was going away then may be gone
 same_census() {
-	diff "$1" <(census)
+	! diff "$1" <(census) | grep '^>'
 }
 
 # nothing_left NAME MAP [CENSUS-BEFORE]: of a removed hot-fix, neither pins nor its maps; in a
