@@ -371,7 +371,10 @@ census() {
 
 # same_census BEFORE: nothing is there that was not; what was going away then may be gone
 same_census() {
-	! diff "$1" <(census) | grep '^>'
+	local more
+
+	more=$(diff "$1" <(census) | sed -n 's/^> //p')
+	[ -z "$more" ] || { echo "left: $more" && return 1; }
 }
 
 # nothing_left NAME MAP [CENSUS-BEFORE]: of a removed hot-fix, neither pins nor its maps; in a
