@@ -287,7 +287,8 @@ int store_put_root(struct store *s, uint64_t version, const void *envelope, size
 	return store_leave(s, mine, r);
 }
 
-int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
+int store_ask_envelope(struct store *s, const char *query, uint8_t **ret_envelope,
+		       size_t *ret_len)
 {
 	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
 	const void *envelope;
@@ -295,7 +296,7 @@ int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
 	size_t len;
 	int r;
 
-	r = sql_ask(s->q, &rows, "SELECT envelope FROM root ORDER BY version DESC LIMIT 1", "");
+	r = sql_ask(s->q, &rows, query, "");
 	if (r == 0)
 		r = store_first(rows);
 	if (r < 0)
@@ -309,6 +310,12 @@ int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
 	*ret_envelope = copy;
 	*ret_len = len;
 	return 0;
+}
+
+int store_get_root(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
+{
+	return store_ask_envelope(s, "SELECT envelope FROM root ORDER BY version DESC LIMIT 1",
+				  ret_envelope, ret_len);
 }
 
 int store_each_root(struct store *s, int (*fn)(const struct store_root *root, void *cookie),

@@ -27,26 +27,7 @@ int store_put_catalog(struct store *s, const void *envelope, size_t len, uint64_
 
 int store_get_catalog(struct store *s, uint8_t **ret_envelope, size_t *ret_len)
 {
-	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
-	const void *envelope;
-	uint8_t *copy;
-	size_t len;
-	int r;
-
-	r = sql_ask(s->q, &rows, "SELECT envelope FROM catalog", "");
-	if (r == 0)
-		r = store_first(rows);
-	if (r < 0)
-		return r;
-	envelope = sql_blob(rows, 0, &len);
-	copy = malloc(len + 1);
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, envelope, len);
-	copy[len] = 0;
-	*ret_envelope = copy;
-	*ret_len = len;
-	return 0;
+	return store_ask_envelope(s, "SELECT envelope FROM catalog", ret_envelope, ret_len);
 }
 
 int store_nonce_used(struct store *s, const uint8_t nonce[16], bool *ret_used)
