@@ -375,6 +375,22 @@ static int set_time(struct store *s, uint64_t created_ms)
 				    created_ms > now.real_ms ? created_ms : now.real_ms);
 }
 
+/* The document is in, or r says why not: what it changes is judged, and all of it is one commit. */
+static int end_import(struct store *s, int r, const char *subject, const json_t *detail_or_null,
+		      uint64_t now_ms, uint32_t actor_uid)
+{
+	if (r == 0)
+		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done",
+				detail_or_null);
+	if (r == 0)
+		r = review_all(s, actor_uid);
+	if (r == 0)
+		r = store_commit(s);
+	if (r < 0)
+		store_rollback(s);
+	return r;
+}
+
 static int put_root(struct store *s, const struct trust *t, const void *envelope, size_t len,
 		    bool follows, uint32_t actor_uid)
 {
@@ -391,15 +407,7 @@ static int put_root(struct store *s, const struct trust *t, const void *envelope
 		r = apply_resets(s, t);
 	if (r == 0 && follows)
 		r = set_time(s, t->created_ms);
-	if (r == 0)
-		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", detail);
-	if (r == 0)
-		r = review_all(s, actor_uid);
-	if (r == 0)
-		r = store_commit(s);
-	if (r < 0)
-		store_rollback(s);
-	return r;
+	return end_import(s, r, subject, detail, now_ms, actor_uid);
 }
 
 int authority_import(struct store *s, const void *envelope, size_t len, uint32_t actor_uid,
@@ -448,17 +456,9 @@ int authority_import_revocation(struct store *s, const void *envelope, size_t le
 	if (r == 0)
 		r = store_put_revocation(s, ret_revocation->sha256, envelope, len, now_ms,
 					 actor_uid);
-	if (r == 0)
-		r = store_audit(s, now_ms, actor_uid, "trust import", ret_revocation->name,
-				"done", detail);
-	if (r == 0)
-		r = review_all(s, actor_uid);
-	if (r == 0)
-		r = store_commit(s);
-	if (r < 0) {
-		store_rollback(s);
+	r = end_import(s, r, ret_revocation->name, detail, now_ms, actor_uid);
+	if (r < 0)
 		return store_error(s, r, reterr_fail);
-	}
 	log_event(LOG_NOTICE,
 		  "revocation imported hotfix=%s from=%" PRIu64 " to=%" PRIu64 " uid=%u",
 		  ret_revocation->name, ret_revocation->from, ret_revocation->to, actor_uid);
@@ -475,15 +475,7 @@ static int put_catalog(struct store *s, const struct catalog *c, const void *env
 	snprintf(subject, sizeof(subject), "status@%" PRIu64, c->version);
 	if (r == 0)
 		r = store_put_catalog(s, envelope, len, now_ms, actor_uid);
-	if (r == 0)
-		r = store_audit(s, now_ms, actor_uid, "trust import", subject, "done", NULL);
-	if (r == 0)
-		r = review_all(s, actor_uid);
-	if (r == 0)
-		r = store_commit(s);
-	if (r < 0)
-		store_rollback(s);
-	return r;
+	return end_import(s, r, subject, NULL, now_ms, actor_uid);
 }
 
 int authority_import_catalog(struct store *s, const void *envelope, size_t len,
