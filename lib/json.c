@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "lib/clock.h"
+
 /* jansson bounds depth only at 2048 levels; ours is counted before it recurses. */
 static int check_depth(const char *s, size_t len)
 {
@@ -149,6 +151,29 @@ const char *json_str_or(struct json_fields *f, const char *key, size_t max_bytes
 			const char *otherwise)
 {
 	return str_of(f, key, field(f, key), max_bytes, otherwise);
+}
+
+static uint64_t time_of(struct json_fields *f, const char *key, const char *text)
+{
+	uint64_t ms = 0;
+
+	if (f->r == 0 && text && clock_parse_timestamp(text, &ms) < 0)
+		json_bad(f, key, "must be a time such as \"2026-05-04T10:11:12Z\"");
+	return ms;
+}
+
+uint64_t json_time(struct json_fields *f, const char *key)
+{
+	return time_of(f, key, json_str(f, key, CLOCK_TIMESTAMP_BYTES));
+}
+
+uint64_t json_time_or_zero(struct json_fields *f, const char *key)
+{
+	uint64_t ms = time_of(f, key, json_str_or(f, key, CLOCK_TIMESTAMP_BYTES, NULL));
+
+	if (f->r == 0 && ms == 0 && json_has(f, key))
+		json_bad(f, key, "must be after 1970");
+	return ms;
 }
 
 const json_t *json_arr_or_null(struct json_fields *f, const char *key, size_t max_items)

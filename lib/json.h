@@ -64,6 +64,10 @@ bool json_bool_or(struct json_fields *f, const char *key, bool otherwise);
 const char *json_str(struct json_fields *f, const char *key, size_t max_bytes);
 const char *json_str_or(struct json_fields *f, const char *key, size_t max_bytes,
 			const char *otherwise);
+/* Milliseconds since 1970 of "2026-05-04T10:11:12Z". */
+uint64_t json_time(struct json_fields *f, const char *key);
+/* Zero is what stands for absent: the first millisecond of 1970 is refused. */
+uint64_t json_time_or_zero(struct json_fields *f, const char *key);
 /* NULL when absent; arrays have at most max_items. */
 const json_t *json_arr_or_null(struct json_fields *f, const char *key, size_t max_items);
 const json_t *json_obj_or_null(struct json_fields *f, const char *key);

@@ -13,16 +13,6 @@
 
 #define WHAT "status"
 
-static uint64_t take_time(struct json_fields *f, const char *key)
-{
-	const char *text = json_str(f, key, 32);
-	uint64_t ms = 0;
-
-	if (f->r == 0 && clock_parse_timestamp(text, &ms) < 0)
-		json_bad(f, key, "must be a time such as \"2026-05-04T10:11:12Z\"");
-	return ms;
-}
-
 static int parse_entry(const json_t *item, struct catalog_entry *e, struct fail *reterr_fail)
 {
 	struct json_fields f = json_fields("status: hot-fix", item, reterr_fail);
@@ -88,8 +78,8 @@ static int parse(const void *payload, size_t len, struct catalog **ret_catalog,
 	json_u64(&f, "format", 1, 1);
 	fleet = json_str(&f, "fleet", sizeof(c->fleet) - 1);
 	c->version = json_u64(&f, "version", 1, TRUST_VERSION_MAX);
-	c->created_ms = take_time(&f, "created");
-	c->expires_ms = take_time(&f, "expires");
+	c->created_ms = json_time(&f, "created");
+	c->expires_ms = json_time(&f, "expires");
 	entries = json_arr_or_null(&f, "hotfixes", CATALOG_ENTRIES_MAX);
 	if (f.r == 0 && !hook_name_valid(fleet))
 		json_bad(&f, "fleet", "must be lower-case letters, digits and '-'");
@@ -228,23 +218,14 @@ int catalog_sign(const struct catalog *c, struct key *const *keys, size_t n_keys
 		 char **ret_text, struct fail *reterr_fail)
 {
 	AUTO(catalog_freep) struct catalog *again = NULL;
-	AUTO(dsse_freep) struct dsse *envelope = NULL;
 	AUTO_JSON json_t *doc = catalog_to_json(c);
-	AUTO_FREE char *payload = NULL;
+	AUTO_FREE char *payload = dsse_payload(doc);
 	int r;
 
-	if (bytes_init() < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "libsodium cannot start");
-	if (doc && json_object_set_new(doc, "format", json_integer(1)) == 0 &&
-	    json_object_del(doc, "sha256") == 0)
-		payload = json_dumps(doc, JSON_COMPACT);
 	if (!payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = parse(payload, strlen(payload), &again, reterr_fail);
-	if (r == 0)
-		r = dsse_new(WHAT, DSSE_TYPE_STATUS, payload, strlen(payload), &envelope,
-			     reterr_fail);
-	for (size_t i = 0; r == 0 && i < n_keys; i++)
-		r = dsse_add(envelope, keys[i], reterr_fail);
-	return r < 0 ? r : dsse_format(envelope, ret_text, reterr_fail);
+	return r < 0 ? r
+		     : dsse_sign(DSSE_TYPE_STATUS, payload, strlen(payload), keys, n_keys,
+				 ret_text, reterr_fail);
 }

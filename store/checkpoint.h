@@ -21,7 +21,7 @@ struct checkpoint {
 	uint64_t at_ms;
 };
 
-int checkpoint_sign(const struct checkpoint *c, const struct key *host, char **ret_text,
+int checkpoint_sign(const struct checkpoint *c, struct key *host, char **ret_text,
 		    struct fail *reterr_fail);
 int checkpoint_open(const void *envelope, size_t len, const struct key_public *host,
 		    struct checkpoint *ret_checkpoint, struct fail *reterr_fail);

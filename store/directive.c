@@ -31,16 +31,6 @@ static void take_action(struct json_fields *f, struct directive *d)
 		json_bad(f, "action", "must be apply or rollback");
 }
 
-static uint64_t take_time(struct json_fields *f, const char *key)
-{
-	const char *text = json_str(f, key, 32);
-	uint64_t ms = 0;
-
-	if (f->r == 0 && clock_parse_timestamp(text, &ms) < 0)
-		json_bad(f, key, "must be a time such as \"2026-05-04T10:11:12Z\"");
-	return ms;
-}
-
 /* A word of the charset of names; absent: "". */
 static void take_name(struct json_fields *f, const char *key, bool optional, char *out,
 		      size_t room)
@@ -111,8 +101,8 @@ static int parse(const void *payload, size_t len, struct directive *ret_directiv
 	d.from = json_u64(&f, "from", 0, MANIFEST_SERIAL_MAX);
 	d.to = json_u64(&f, "to", 1, MANIFEST_SERIAL_MAX);
 	take_digests(&f, &d);
-	d.created_ms = take_time(&f, "created");
-	d.expires_ms = take_time(&f, "expires");
+	d.created_ms = json_time(&f, "created");
+	d.expires_ms = json_time(&f, "expires");
 	reason = json_str_or(&f, "reason", sizeof(d.reason) - 1, "");
 	if (f.r == 0 && !plain_is(reason, false))
 		json_bad(&f, "reason", "must be plain text");
@@ -194,7 +184,6 @@ int directive_sign(struct directive *d, struct key *const *keys, size_t n_keys, 
 		   struct fail *reterr_fail)
 {
 	static const uint8_t none[DIRECTIVE_NONCE_BYTES];
-	AUTO(dsse_freep) struct dsse *envelope = NULL;
 	AUTO_JSON json_t *doc = NULL;
 	AUTO_FREE char *payload = NULL;
 	struct directive again;
@@ -205,15 +194,11 @@ int directive_sign(struct directive *d, struct key *const *keys, size_t n_keys, 
 	if (memcmp(d->nonce, none, sizeof(none)) == 0)
 		randombytes_buf(d->nonce, sizeof(d->nonce));
 	doc = directive_to_json(d);
-	if (doc && json_object_set_new(doc, "format", json_integer(1)) == 0)
-		payload = json_dumps(doc, JSON_COMPACT);
+	payload = dsse_payload(doc);
 	if (!payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = parse(payload, strlen(payload), &again, reterr_fail);
-	if (r == 0)
-		r = dsse_new(WHAT, DSSE_TYPE_DIRECTIVE, payload, strlen(payload), &envelope,
-			     reterr_fail);
-	for (size_t i = 0; r == 0 && i < n_keys; i++)
-		r = dsse_add(envelope, keys[i], reterr_fail);
-	return r < 0 ? r : dsse_format(envelope, ret_text, reterr_fail);
+	return r < 0 ? r
+		     : dsse_sign(DSSE_TYPE_DIRECTIVE, payload, strlen(payload), keys, n_keys,
+				 ret_text, reterr_fail);
 }

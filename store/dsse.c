@@ -366,13 +366,21 @@ int dsse_format(const struct dsse *d, char **ret_text, struct fail *reterr_fail)
 	return 0;
 }
 
+char *dsse_payload(json_t *shown)
+{
+	if (!shown || json_object_set_new(shown, "format", json_integer(1)) < 0)
+		return NULL;
+	json_object_del(shown, "sha256");
+	return json_dumps(shown, JSON_COMPACT);
+}
+
 int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
 	      size_t n_keys, char **ret_text, struct fail *reterr_fail)
 {
 	AUTO(dsse_freep) struct dsse *d = NULL;
 	int r;
 
-	if (n_keys == 0 && strcmp(type, DSSE_TYPE_ROOT) != 0)
+	if (n_keys == 0 && strcmp(type, DSSE_TYPE_MANIFEST) == 0)
 		return fail_set(reterr_fail, FAIL_USAGE, "no key to sign with");
 	r = dsse_new("document", type, payload, len, &d, reterr_fail);
 	for (size_t i = 0; r == 0 && i < n_keys; i++)

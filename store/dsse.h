@@ -56,7 +56,12 @@ int dsse_attach(struct dsse *d, const struct key_public *by, const uint8_t sig[6
 int dsse_add(struct dsse *d, const struct key *k, struct fail *reterr_fail);
 int dsse_format(const struct dsse *d, char **ret_text, struct fail *reterr_fail);
 
-/* All of it: a new envelope as text; n_keys may be 0 only for a root. */
+/*
+ * The payload of a document in the words in which it is shown: "format" comes in and "sha256",
+ * which is its own, goes out. NULL: no memory, which is what a doc of NULL means, too.
+ */
+char *dsse_payload(json_t *shown);
+/* All of it: a new envelope as text. n_keys may be 0, others sign then; a manifest needs one. */
 int dsse_sign(const char *type, const void *payload, size_t len, struct key *const *keys,
 	      size_t n_keys, char **ret_text, struct fail *reterr_fail);
 

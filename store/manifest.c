@@ -99,16 +99,6 @@ static void list(struct json_fields *f, const char *key, size_t max,
 	}
 }
 
-static uint64_t timestamp(struct json_fields *f, const char *key)
-{
-	const char *s = json_str_or(f, key, 32, NULL);
-	uint64_t ms = 0;
-
-	if (f->r == 0 && s && (clock_parse_timestamp(s, &ms) < 0 || ms == 0))
-		json_bad(f, key, "must be a time such as \"2026-05-04T10:11:12Z\"");
-	return ms;
-}
-
 /* Fields of an object inside; its errors become the outer's. */
 static struct json_fields inner(struct json_fields *f, const char *what, const json_t *obj)
 {
@@ -460,8 +450,8 @@ static int parse_all(struct manifest *m, struct fail *reterr_fail)
 		json_bad(&f, "severity", "must be low, medium, high or critical");
 	list(&f, "cves", MANIFEST_LIST_MAX, cve_valid, "ids such as CVE-2026-31431", m->cves,
 	     &m->n_cves);
-	m->created_ms = timestamp(&f, "created");
-	m->expires_ms = timestamp(&f, "expires");
+	m->created_ms = json_time_or_zero(&f, "created");
+	m->expires_ms = json_time_or_zero(&f, "expires");
 	if (f.r == 0 && m->expires_ms && m->expires_ms <= m->created_ms)
 		json_bad(&f, "expires", "must be later than \"created\"");
 	parse_object(&f, m);

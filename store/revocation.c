@@ -16,7 +16,7 @@ static const char *const actions[] = {"no-new-apply", "force-rollback"};
 static int parse(const void *payload, size_t len, struct revocation *ret_revocation,
 		 struct fail *reterr_fail)
 {
-	const char *name, *action, *reason, *created;
+	const char *name, *action, *reason;
 	struct revocation v = {0};
 	AUTO_JSON json_t *doc = NULL;
 	struct json_fields f;
@@ -26,14 +26,12 @@ static int parse(const void *payload, size_t len, struct revocation *ret_revocat
 		return r;
 	f = json_fields(WHAT, doc, reterr_fail);
 	json_u64(&f, "format", 1, 1);
-	created = json_str(&f, "created", 32);
+	v.created_ms = json_time(&f, "created");
 	name = json_str(&f, "name", HOOK_NAME_MAX);
 	v.from = json_u64(&f, "from", 1, MANIFEST_SERIAL_MAX);
 	v.to = json_u64(&f, "to", v.from, MANIFEST_SERIAL_MAX);
 	action = json_str(&f, "action", 32);
 	reason = json_str(&f, "reason", sizeof(v.reason) - 1);
-	if (f.r == 0 && clock_parse_timestamp(created, &v.created_ms) < 0)
-		json_bad(&f, "created", "must be a time such as \"2026-05-04T10:11:12Z\"");
 	if (f.r == 0 && !hook_name_valid(name))
 		json_bad(&f, "name", "is not the name of a hot-fix");
 	if (f.r == 0 && strcmp(action, actions[0]) != 0 && strcmp(action, actions[1]) != 0)
@@ -108,15 +106,11 @@ json_t *revocation_to_json(const struct revocation *v)
 int revocation_sign(const struct revocation *v, struct key *const *keys, size_t n_keys,
 		    char **ret_text, struct fail *reterr_fail)
 {
-	AUTO_JSON json_t *doc = NULL;
-	AUTO_FREE char *payload = NULL;
+	AUTO_JSON json_t *doc = revocation_to_json(v);
+	AUTO_FREE char *payload = dsse_payload(doc);
 	struct revocation again;
 	int r;
 
-	doc = revocation_to_json(v);
-	if (doc && json_object_set_new(doc, "format", json_integer(1)) == 0 &&
-	    json_object_del(doc, "sha256") == 0)
-		payload = json_dumps(doc, JSON_COMPACT);
 	if (!payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = parse(payload, strlen(payload), &again, reterr_fail);

@@ -241,8 +241,7 @@ int store_audit_head(struct store *s, uint64_t *ret_seq, uint8_t ret_hash[32]);
 /* fn comes after each commit that wrote rows. */
 void store_on_audit(struct store *s, void (*fn)(void *cookie), void *cookie);
 /* Signs the head (store/checkpoint.h) when at least min_rows came since the last time. */
-int store_checkpoint(struct store *s, const struct key *host, uint64_t min_rows,
-		     uint64_t now_ms);
+int store_checkpoint(struct store *s, struct key *host, uint64_t min_rows, uint64_t now_ms);
 /* 0 and how many there are; -EUCLEAN and the first that is not the host's, or not of the row. */
 int store_checkpoint_verify(struct store *s, const struct key_public *host, uint64_t *ret_count,
 			    uint64_t *reterr_bad_seq);

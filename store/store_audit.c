@@ -285,8 +285,7 @@ static int last_checkpoint(struct store *s, uint64_t *ret_seq)
 	return r;
 }
 
-int store_checkpoint(struct store *s, const struct key *host, uint64_t min_rows,
-		     uint64_t now_ms)
+int store_checkpoint(struct store *s, struct key *host, uint64_t min_rows, uint64_t now_ms)
 {
 	struct checkpoint c = {.at_ms = now_ms};
 	AUTO_FREE char *text = NULL;

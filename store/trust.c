@@ -164,17 +164,7 @@ static int parse_online(const char *name, const json_t *obj, const struct trust 
 	return r;
 }
 
-static uint64_t timestamp(struct json_fields *f, const char *key, bool optional)
-{
-	const char *s = optional ? json_str_or(f, key, 32, "") : json_str(f, key, 32);
-	uint64_t ms = 0;
-
-	if (f->r == 0 && (s[0] || !optional) && clock_parse_timestamp(s, &ms) < 0)
-		json_bad(f, key, "must be a time such as \"2026-05-04T10:11:12Z\"");
-	return ms;
-}
-
-static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr_fail)
+static int parse_fields(const json_t *doc, struct trust *t, struct fail *reterr_fail)
 {
 	struct json_fields f = json_fields(ROOT, doc, reterr_fail), roles;
 	const json_t *floors, *resets, *obj, *scopes = NULL;
@@ -183,8 +173,8 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 
 	json_u64(&f, "format", 1, 1);
 	t->version = json_u64(&f, "version", 1, TRUST_VERSION_MAX);
-	t->created_ms = timestamp(&f, "created", false);
-	t->expires_ms = timestamp(&f, "expires", true);
+	t->created_ms = json_time(&f, "created");
+	t->expires_ms = json_time_or_zero(&f, "expires");
 	fleet = json_str_or(&f, "fleet", sizeof(t->fleet) - 1, "");
 	if (f.r == 0 && json_has(&f, "fleet") && !hook_name_valid(fleet))
 		json_bad(&f, "fleet", "must be lower-case letters, digits and '-'");
@@ -218,34 +208,37 @@ static int parse_payload(const json_t *doc, struct trust *t, struct fail *reterr
 	return r < 0 ? r : parse_resets(resets, t, reterr_fail);
 }
 
-int trust_open_unverified(const struct dsse *d, struct trust **ret_trust,
-			  struct fail *reterr_fail)
+static int parse(const void *payload, size_t len, struct trust **ret_trust,
+		 struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *t = NULL;
+	AUTO(trust_freep) struct trust *t = calloc(1, sizeof(*t));
 	AUTO_JSON json_t *doc = NULL;
-	const uint8_t *payload;
-	size_t len;
 	int r;
 
-	payload = dsse_unverified_payload(d, DSSE_TYPE_ROOT, &len);
-	if (!payload) {
-		fail_set(reterr_fail, FAIL_BAD_FORMAT,
-			 "root: a signed document, but not a root");
-		fail_hint(reterr_fail, "`hotfixctl trust init` makes a root.");
-		return -fail_errno(FAIL_BAD_FORMAT);
-	}
-	r = json_parse(ROOT, payload, len, &doc, reterr_fail);
-	if (r < 0)
-		return r;
-	t = calloc(1, sizeof(*t));
 	if (!t)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = parse_payload(doc, t, reterr_fail);
+	r = json_parse(ROOT, payload, len, &doc, reterr_fail);
+	if (r == 0)
+		r = parse_fields(doc, t, reterr_fail);
 	if (r < 0)
 		return r;
 	bytes_sha256(payload, len, t->sha256);
 	*ret_trust = take_ptr(t);
 	return 0;
+}
+
+int trust_open_unverified(const struct dsse *d, struct trust **ret_trust,
+			  struct fail *reterr_fail)
+{
+	size_t len;
+	const uint8_t *payload = dsse_unverified_payload(d, DSSE_TYPE_ROOT, &len);
+
+	if (!payload) {
+		fail_set(reterr_fail, FAIL_BAD_FORMAT,
+			 "root: a signed document, but not a root");
+		return fail_hint(reterr_fail, "`hotfixctl trust init` makes a root.");
+	}
+	return parse(payload, len, ret_trust, reterr_fail);
 }
 
 static int verify_by(const struct dsse *d, const struct trust_role *role,
@@ -492,25 +485,17 @@ static json_t *root_json(const struct trust *t, bool with_ids)
 int trust_sign(const struct trust *t, struct key *const *keys, size_t n_keys, char **ret_text,
 	       struct fail *reterr_fail)
 {
-	AUTO(dsse_freep) struct dsse *d = NULL;
 	AUTO(trust_freep) struct trust *again = NULL;
-	AUTO_JSON json_t *doc = NULL;
-	AUTO_FREE char *payload = NULL;
+	AUTO_JSON json_t *doc = root_json(t, false);
+	AUTO_FREE char *payload = dsse_payload(doc);
 	int r;
 
-	if (bytes_init() < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "libsodium cannot start");
-	doc = root_json(t, false);
-	if (doc && json_object_set_new(doc, "format", json_integer(1)) == 0)
-		payload = json_dumps(doc, JSON_COMPACT);
 	if (!payload)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = dsse_new(ROOT, DSSE_TYPE_ROOT, payload, strlen(payload), &d, reterr_fail);
-	if (r == 0) /* what nobody could import is not handed out */
-		r = trust_open_unverified(d, &again, reterr_fail);
-	for (size_t i = 0; r == 0 && i < n_keys; i++)
-		r = dsse_add(d, keys[i], reterr_fail);
-	return r < 0 ? r : dsse_format(d, ret_text, reterr_fail);
+	r = parse(payload, strlen(payload), &again, reterr_fail);
+	return r < 0 ? r
+		     : dsse_sign(DSSE_TYPE_ROOT, payload, strlen(payload), keys, n_keys,
+				 ret_text, reterr_fail);
 }
 
 json_t *trust_to_json(const struct trust *t)

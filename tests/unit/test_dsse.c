@@ -112,7 +112,7 @@ static void a_threshold_of_zero_accepts_nothing(void **state)
 	assert_int_equal(verify_signed_by(0, 1, 2, 0, &f), -EKEYREJECTED);
 }
 
-static void only_a_root_can_be_written_without_a_signature(void **state)
+static void a_manifest_is_never_written_without_a_signature(void **state)
 {
 	AUTO_FREE char *text = NULL;
 	struct fail f = {0};
@@ -461,7 +461,7 @@ int main(void)
 		cmocka_unit_test(the_signed_bytes_are_those_of_the_specification),
 		cmocka_unit_test(an_unsigned_document_is_refused),
 		cmocka_unit_test(a_threshold_of_zero_accepts_nothing),
-		cmocka_unit_test(only_a_root_can_be_written_without_a_signature),
+		cmocka_unit_test(a_manifest_is_never_written_without_a_signature),
 		cmocka_unit_test(a_signature_made_elsewhere_is_attached),
 		cmocka_unit_test(one_of_three_keys_is_below_a_threshold_of_two),
 		cmocka_unit_test(the_same_signature_twice_counts_once),
