@@ -419,6 +419,18 @@ static int report_left(const struct cc_left *left, json_t **ret_report,
 	return 0;
 }
 
+/* What the kernel holds under that name, locked. -ENOENT: nothing. */
+static int enter(const struct engine *e, const char *name, int *ret_locked,
+		 struct gate **ret_gate, struct fail *reterr_fail)
+{
+	int r = lock(e, name, false, ret_locked, reterr_fail);
+
+	if (r < 0)
+		return r;
+	r = gate_open(e->bpffs, name, ret_gate);
+	return r < 0 && r != -ENOENT ? gate_failed(name, r, reterr_fail) : r;
+}
+
 int engine_settle(struct engine *e, const char *name, json_t **ret_report,
 		  struct fail *reterr_fail)
 {
@@ -428,15 +440,11 @@ int engine_settle(struct engine *e, const char *name, json_t **ret_report,
 	uint32_t index;
 	int r;
 
-	r = lock(e, name, false, &locked, reterr_fail);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0)
-		r = gate_open(e->bpffs, name, &g);
+	r = enter(e, name, &locked, &g, reterr_fail);
 	if (r == -ENOENT)
 		return report_left(&left, ret_report, reterr_fail);
 	if (r < 0)
-		return gate_failed(name, r, reterr_fail);
+		return r;
 	index = gate_live(g, clock_mono_ns());
 	if (index && !gate_version(g, index).serial)
 		return fail_set(reterr_fail, FAIL_NOT_FOUND, "%s has no version at index %u",
@@ -467,15 +475,11 @@ int engine_unstage(struct engine *e, const char *name, uint32_t index, json_t **
 
 	if (index == 0 || index >= GATE_VERSIONS)
 		return fail_set(reterr_fail, FAIL_USAGE, "there is no index %u", index);
-	r = lock(e, name, false, &locked, reterr_fail);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0)
-		r = gate_open(e->bpffs, name, &g);
+	r = enter(e, name, &locked, &g, reterr_fail);
 	if (r == -ENOENT)
 		return report_left(&left, ret_report, reterr_fail);
 	if (r < 0)
-		return internal("gate", r, reterr_fail);
+		return r;
 	if (runs(g, index))
 		return fail_set(reterr_fail, FAIL_CONFLICT, "index %u of %s is live", index,
 				name);

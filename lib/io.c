@@ -99,7 +99,7 @@ int io_write_all(int fd, const void *buf, size_t len)
 	return 0;
 }
 
-static int sync_folder_of(const char *path)
+int io_sync_folder_of(const char *path)
 {
 	char copy[PATH_MAX];
 	AUTO_CLOSE int fd = -1;
@@ -133,7 +133,7 @@ int io_write_file(const char *path, const void *buf, size_t len, mode_t mode)
 		unlink(temporary);
 		return r;
 	}
-	return sync_folder_of(path);
+	return io_sync_folder_of(path);
 }
 
 int io_memfd(const char *name, const void *buf, size_t len, int *ret_fd)

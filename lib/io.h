@@ -18,6 +18,8 @@ int io_read_file(const char *path, size_t max_bytes, uint8_t **ret_buf, size_t *
 /* First line or word of a /proc or /sys file, trimmed of the newline. */
 int io_read_line(const char *path, char *ret_line, size_t len);
 int io_write_all(int fd, const void *buf, size_t len);
+/* So that path is found in its folder after a loss of power. */
+int io_sync_folder_of(const char *path);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder. */
 int io_write_file(const char *path, const void *buf, size_t len, mode_t mode);
 /* A sealed memfd holding a copy of buf, positioned at 0, close-on-exec. */

@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <sqlite3.h>
+
+#include "lib/io.h"
 
 struct sql {
 	sqlite3 *db;
@@ -349,18 +350,6 @@ int sql_commit(struct sql *q)
 
 /* ---- opening ---------------------------------------------------------------- */
 
-static int sync_folder_of(const char *path)
-{
-	char copy[PATH_MAX];
-	AUTO_CLOSE int fd = -1;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 /*
  * The file exists, is a regular one of ours (no symbolic link) and nobody else's business.
  * The folder is 0700 (hotfixd sees to it), so it cannot be exchanged behind our back.
@@ -382,7 +371,7 @@ static int prepare_file(struct sql *q)
 		return -EPERM;
 	if ((st.st_mode & 077) && fchmod(fd, 0600) < 0)
 		return -errno;
-	return st.st_size == 0 ? sync_folder_of(q->path) : 0;
+	return st.st_size == 0 ? io_sync_folder_of(q->path) : 0;
 }
 
 /* The first column of the first row as number or text; -EUCLEAN when there is none. */
