@@ -17,7 +17,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 DEPS=$(realpath -m "${DEPS:-build/deps}")
 LIBBPF_MIN=1.4
 LIBS="libevent libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols libsystemd
-	libcap cmocka libelf zlib"
+	libcap libseccomp cmocka libelf zlib"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {

@@ -2,6 +2,7 @@
 #include "bpf/meter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <string.h>
@@ -11,12 +12,15 @@
 
 #include "bpf/cc_layout.h"
 #include "bpf/pin.h"
+#include "bpf/tcp_cc.h"
 #include "lib/hook.h"
 
 #define PROGRAMS_MAX (HOOK_MAX + CC_MEMBERS)
 
 struct meter {
 	uint32_t index;
+	const int *ops; /* while it is opened */
+	size_t n_ops;
 	int cpus;
 	size_t n_programs, n_slots;
 	struct {
@@ -62,7 +66,7 @@ static int add_pinned(struct meter *m, const char *folder, const char *pin, bool
 }
 
 /* The value of an ops map names the program of each member by its id. */
-static int add_ops(struct meter *m, const char *folder)
+static int open_ops(const char *folder, int ret_fds[METER_OPS_MAX], size_t *ret_n)
 {
 	struct bpf_map_info info = {0};
 	uint32_t len = sizeof(info), zero = 0;
@@ -88,15 +92,45 @@ static int add_ops(struct meter *m, const char *folder)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(ops, &zero, value) < 0)
 		return -errno;
-	for (size_t i = 0; r == 0 && i < CC_MEMBERS; i++) {
+	for (size_t i = 0; i < CC_MEMBERS && *ret_n < METER_OPS_MAX; i++) {
 		unsigned long id;
+		int fd;
 
 		if (layout.index_of[i] < 0)
 			continue;
 		memcpy(&id, value + layout.member_at[i], sizeof(id));
-		if (id)
-			r = add_program(m, bpf_prog_get_fd_by_id((uint32_t)id), false);
+		if (!id)
+			continue;
+		fd = bpf_prog_get_fd_by_id((uint32_t)id);
+		if (fd < 0)
+			return -errno;
+		ret_fds[(*ret_n)++] = fd;
 	}
+	return 0;
+}
+
+int meter_ops(const char *bpffs, const char *name, int ret_fds[METER_OPS_MAX], size_t *ret_n)
+{
+	char folder[PATH_MAX];
+	int r;
+
+	*ret_n = 0;
+	r = pin_path(folder, bpffs, name, "slots", TCP_CC_SLOT, NULL);
+	if (r == 0)
+		r = open_ops(folder, ret_fds, ret_n);
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	while (*ret_n)
+		close(ret_fds[--*ret_n]);
+	return r;
+}
+
+static int add_ops(struct meter *m)
+{
+	int r = m->n_ops ? 0 : -ENODATA;
+
+	for (size_t i = 0; r == 0 && i < m->n_ops; i++)
+		r = add_program(m, fcntl(m->ops[i], F_DUPFD_CLOEXEC, 0), false);
 	return r;
 }
 
@@ -124,7 +158,7 @@ static int add_slot(struct meter *m, const char *slots, const char *slot)
 		return r;
 	m->n_slots++;
 	return is_of(slot, HOOK_STRUCT_OPS)
-		       ? add_ops(m, folder)
+		       ? add_ops(m)
 		       : add_pinned(m, folder, "dispatcher", is_of(slot, HOOK_FMOD_RET));
 }
 
@@ -147,7 +181,8 @@ static int each_name(struct meter *m, const char *folder,
 	return r;
 }
 
-int meter_open(const char *bpffs, const char *name, uint32_t index, struct meter **ret_meter)
+int meter_open(const char *bpffs, const char *name, uint32_t index, const int *ops,
+	       size_t n_ops, struct meter **ret_meter)
 {
 	AUTO(meter_freep) struct meter *m = calloc(1, sizeof(*m));
 	char path[PATH_MAX], version[16];
@@ -156,6 +191,8 @@ int meter_open(const char *bpffs, const char *name, uint32_t index, struct meter
 	if (!m)
 		return -ENOMEM;
 	m->index = index;
+	m->ops = ops;
+	m->n_ops = n_ops;
 	m->cpus = libbpf_num_possible_cpus();
 	snprintf(version, sizeof(version), "v%u", index);
 	r = pin_path(path, bpffs, name, "slots", NULL);

@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/cleanup.h"
 #include "lib/fail.h"
@@ -45,6 +46,8 @@ int pin_remove_link(const char *path);
  * -EMEDIUMTYPE: not on a bpffs; -EPERM: not ours alone. pin_check_root() makes it when missing.
  */
 int pin_look_root(const char *bpffs);
+/* Another whose it may be: the user of those who pin, for who is root. */
+void pin_owner(uid_t uid);
 int pin_check_root(const char *bpffs, struct fail *reterr_fail);
 int pin_root_error(const char *bpffs, int r, struct fail *reterr_fail); /* in words */
 

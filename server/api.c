@@ -2,12 +2,9 @@
 #include "server/api.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <event2/bufferevent.h>
@@ -194,82 +191,18 @@ static void on_request(struct evhttp_request *req, void *cookie)
 /* ---- socket --------------------------------------------------------------------------------
  */
 
-static int somebody_listens(const struct sockaddr_un *addr)
-{
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0;
-}
-
-/* Somebody who is neither root nor in the admin group has a role. */
-static bool others_may(const struct config *c)
-{
-	bool may = c->readers[0];
-
-	for (size_t i = 0; i < CONFIG_ROLES; i++)
-		may |= c->roles[i][0] != 0;
-	return may;
-}
-
-static int listen_on(const struct config *c, int *ret_fd, struct fail *reterr_fail)
-{
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	const struct group *g = getgrnam(c->admin_group);
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct stat st;
-	mode_t old;
-	int r;
-
-	memcpy(addr.sun_path, c->socket,
-	       strlen(c->socket) + 1); /* config.c checked the length */
-	if (lstat(c->socket, &st) == 0) {
-		if (!S_ISSOCK(st.st_mode)) {
-			fail_set(reterr_fail, FAIL_CONFLICT, "%s exists and is not a socket",
-				 c->socket);
-			return fail_hint(reterr_fail, "remove it, or choose another --socket");
-		}
-		if (somebody_listens(&addr)) {
-			fail_set(reterr_fail, FAIL_CONFLICT, "another program listens on %s",
-				 c->socket);
-			return fail_hint(reterr_fail,
-					 "stop it, or choose another --socket and --state-dir");
-		}
-		unlink(c->socket);
-	}
-	old = umask(0177);
-	r = fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
-	umask(old);
-	if (r == 0 && g && chown(c->socket, 0, g->gr_gid) < 0)
-		r = -errno;
-	/* Who may do what is decided by credentials; the mode only keeps out those who may
-	 * nothing. */
-	if (r == 0 && chmod(c->socket, others_may(c) ? 0666 : 0660) < 0)
-		r = -errno;
-	if (r == 0 && listen(fd, 128) < 0)
-		r = -errno;
-	if (r < 0) {
-		fail_set(reterr_fail, FAIL_INTERNAL, "cannot listen on %s: %s", c->socket,
-			 strerror(-r));
-		return fail_hint(reterr_fail,
-				 "its folder must exist and be writable by hotfixd");
-	}
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
 int api_new(const struct api_context *context, struct api **ret_api, struct fail *reterr_fail)
 {
 	AUTO(api_freep) struct api *a = calloc(1, sizeof(*a));
-	AUTO_CLOSE int fd = -1;
-	int r;
+	AUTO_CLOSE int fd = context->listen_fd;
 
 	if (!a)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	a->c = *context;
 	TAILQ_INIT(&a->parked);
-	r = listen_on(context->config, &fd, reterr_fail);
-	if (r < 0)
-		return r;
+	if (listen(fd, 128) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "cannot listen on %s: %s",
+				context->config->socket, strerror(errno));
 	a->http = evhttp_new(context->base);
 	if (a->http)
 		a->listener = evconnlistener_new(context->base, NULL, NULL,
@@ -306,8 +239,6 @@ struct api *api_free(struct api *a)
 		evhttp_free(a->http); /* with its listener */
 	else if (a->listener)
 		evconnlistener_free(a->listener);
-	if (a->listener) /* else the socket, if there is one, is somebody else's */
-		unlink(a->c.config->socket);
 	free(a);
 	return NULL;
 }

@@ -20,6 +20,7 @@
 struct api_context {
 	struct event_base *base;
 	const struct config *config;
+	int listen_fd; /* bound by the parent; taken over */
 	struct store *store;
 	struct workers *workers;
 	struct hotfixes *hotfixes;
@@ -30,7 +31,6 @@ struct api_context {
 
 struct api;
 
-/* Binds and listens; replaces a socket nobody listens on. FAIL_CONFLICT when somebody does. */
 int api_new(const struct api_context *context, struct api **ret_api, struct fail *reterr_fail);
 /* Parked requests are answered with 503. */
 struct api *api_free(struct api *a);

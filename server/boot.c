@@ -13,6 +13,7 @@
 #include "lib/plain.h"
 
 #define RECORD_BYTES_MAX (4U << 20)
+#define RECORDS_MAX	 64
 
 bool boot_has_crashed(const struct store_boot *last, bool change_open, uint64_t now_ms)
 {
@@ -28,6 +29,19 @@ bool boot_is_held(bool crashed, uint64_t older_crash_ms, uint64_t now_ms)
 	return crashed && older_crash_ms &&
 	       (now_ms < older_crash_ms || now_ms - older_crash_ms < BOOT_YOUNG_MS);
 }
+
+struct record {
+	uint64_t ms;
+	char cause[BOOT_CAUSE_BYTES];
+};
+
+static struct {
+	bool read;
+	size_t n;
+	struct record record[RECORDS_MAX];
+} known;
+
+static bool find_cause(uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES]);
 
 /* ---- what the database knows -------------------------------------------------------- */
 
@@ -70,7 +84,7 @@ static enum policy_boot kill_switch(const char *state_dir)
 	return boot;
 }
 
-static int record(struct store *s, const struct past *p, bool crashed)
+static int put_boots(struct store *s, const struct past *p, bool crashed)
 {
 	int r = store_begin(s);
 
@@ -106,12 +120,15 @@ int boot_begin(struct store *s, const char *state_dir, uint64_t now_ms, struct b
 	}
 	if (ret_boot->crashed) {
 		p.last.crash_seen_ms = now_ms;
-		boot_find_cause("", p.last.started_ms, ret_boot->cause);
+		if (known.read)
+			find_cause(p.last.started_ms, ret_boot->cause);
+		else
+			boot_find_cause("", p.last.started_ms, ret_boot->cause);
 	}
 	if (p.this.held && ret_boot->state == POLICY_BOOT_NORMAL)
 		ret_boot->state = POLICY_BOOT_HELD;
 	p.this.stopped = false;
-	return record(s, &p, ret_boot->crashed);
+	return put_boots(s, &p, ret_boot->crashed);
 }
 
 int boot_stop(struct store *s)
@@ -176,33 +193,56 @@ static bool find_line(char *text, char ret_cause[BOOT_CAUSE_BYTES])
 	return false;
 }
 
-bool boot_find_cause(const char *root, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
+static void read_record(const char *path)
+{
+	struct record *rec = &known.record[known.n];
+	AUTO_FREE uint8_t *text = NULL;
+	struct stat st;
+	size_t len;
+
+	if (known.n == RECORDS_MAX || stat(path, &st) < 0 ||
+	    io_read_file(path, RECORD_BYTES_MAX, &text, &len) < 0)
+		return;
+	rec->ms = (uint64_t)st.st_mtime * 1000 + 999;
+	known.n += find_line((char *)text, rec->cause);
+}
+
+void boot_read_records(const char *root)
 {
 	static const char *const places[] = {
 		"/sys/fs/pstore/dmesg-*",
 		"/var/lib/systemd/pstore/*/dmesg.txt",
 		"/var/lib/systemd/pstore/*/*/dmesg.txt",
 	};
-	bool found = false;
 	char pattern[512];
 	glob_t g;
 
-	ret_cause[0] = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(places) && !found; i++) {
+	known.read = true;
+	known.n = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		snprintf(pattern, sizeof(pattern), "%s%s", root, places[i]);
 		if (glob(pattern, 0, NULL, &g) != 0)
 			continue;
-		for (size_t k = 0; k < g.gl_pathc && !found; k++) {
-			AUTO_FREE uint8_t *text = NULL;
-			struct stat st;
-			size_t len;
-
-			if (stat(g.gl_pathv[k], &st) == 0 &&
-			    (uint64_t)st.st_mtime * 1000 + 999 >= since_ms &&
-			    io_read_file(g.gl_pathv[k], RECORD_BYTES_MAX, &text, &len) == 0)
-				found = find_line((char *)text, ret_cause);
-		}
+		for (size_t k = 0; k < g.gl_pathc; k++)
+			read_record(g.gl_pathv[k]);
 		globfree(&g);
 	}
-	return found;
+}
+
+static bool find_cause(uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
+{
+	ret_cause[0] = 0;
+	for (size_t i = 0; i < known.n; i++)
+		if (known.record[i].ms >= since_ms) {
+			memcpy(ret_cause, known.record[i].cause, BOOT_CAUSE_BYTES);
+			return true;
+		}
+	return false;
+}
+
+bool boot_find_cause(const char *root, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
+{
+	boot_read_records(root);
+	known.read = false;
+	return find_cause(since_ms, ret_cause);
 }

@@ -48,3 +48,7 @@ int boot_resume(struct store *s);
  * than since_ms are left out. false: there is none.
  */
 bool boot_find_cause(const char *root, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES]);
+/*
+ * Reads all of them while that is allowed; boot_begin() of this process then looks no more.
+ */
+void boot_read_records(const char *root);

@@ -53,6 +53,7 @@ struct parked {
 	struct worker *worker;
 	struct event *timeout;
 	uint64_t change;
+	uint32_t uid;
 	bool asks_back; /* rollback: a trial that ended by hand is what was asked for */
 	bool row_only;	/* GET: the row, whatever the outcome */
 };

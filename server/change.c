@@ -302,15 +302,13 @@ static int commit_change(struct hotfix *h, const char *code)
 static void on_worker_done(const struct worker_result *result, void *cookie);
 
 static int run_worker(struct hotfix *h, const char *op, uint32_t index, const uint8_t *bundle,
-		      size_t bundle_len, const uint8_t *root, size_t root_len)
+		      size_t bundle_len)
 {
 	struct worker_job job = {.op = op,
 				 .name = h->name,
 				 .index = index,
 				 .bundle = bundle,
-				 .bundle_len = bundle_len,
-				 .root = root,
-				 .root_len = root_len};
+				 .bundle_len = bundle_len};
 
 	return worker_run(h->all->workers, &job, on_worker_done, h, &h->worker);
 }
@@ -322,7 +320,7 @@ static void run_step(struct hotfix *h, enum hotfix_phase phase, const char *op, 
 	int r;
 
 	enter(h, phase);
-	r = run_worker(h, op, index, NULL, 0, NULL, 0);
+	r = run_worker(h, op, index, NULL, 0);
 	if (r < 0) {
 		fail_set(&none.fail, FAIL_INTERNAL, "no worker could be started: %s",
 			 strerror(-r));
@@ -688,6 +686,8 @@ static void on_worker_done(const struct worker_result *result, void *cookie)
 	h->worker = NULL;
 	if (json_object_size(result->report))
 		keep_report(h, result->report);
+	if (c->watch && result->n_fds)
+		watch_take_fds(c->watch, result->fds, result->n_fds);
 	switch (h->phase) {
 	case HOTFIX_STAGE:
 		on_staged(h, result);
@@ -730,12 +730,12 @@ static void on_worker_done(const struct worker_result *result, void *cookie)
 /* ---- the ways a change goes ------------------------------------------------------- */
 
 int change_stage(struct hotfix *h, const uint8_t *bundle, size_t bundle_len,
-		 const uint8_t *root, size_t root_len, struct fail *reterr_fail)
+		 struct fail *reterr_fail)
 {
 	int r;
 
 	enter(h, HOTFIX_STAGE);
-	r = run_worker(h, "stage", h->change.index, bundle, bundle_len, root, root_len);
+	r = run_worker(h, "stage", h->change.index, bundle, bundle_len);
 	if (r < 0) {
 		fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
 			 strerror(-r));
@@ -879,7 +879,7 @@ static int watch_again(struct hotfix *h, const struct store_change *open)
 		return 0;
 	r = hotfix_open_bundle(h->all, h->name, open->serial, &buf, &len, &bundle, &fail);
 	return r < 0 ? r
-		     : watch_new(h->all->watches, bundle->manifest,
+		     : watch_new(h->all->watches, bundle, buf, len,
 				 json_object_get(open->evidence, "began"), &h->change.watch);
 }
 
@@ -894,8 +894,11 @@ void change_resume(struct hotfix *h, const struct store_change *open, uint32_t i
 	adopt_change(h, open, index);
 	start_ticking(h);
 	hotfix_follow_live(h);
-	/* What a dead daemon left unsettled is settled now; asked twice, it does nothing. */
-	if (hotfix_needs_settle(h)) {
+	/*
+	 * What a dead daemon left unsettled is settled now; asked twice, it does nothing. It is
+	 * also who opens what the watch needs.
+	 */
+	if (hotfix_needs_settle(h) || h->change.watch) {
 		run_step(h, HOTFIX_SETTLE, "settle", 0);
 		return;
 	}

@@ -46,7 +46,7 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 
 /* After change_begin, one of: */
 int change_stage(struct hotfix *h, const uint8_t *bundle, size_t bundle_len,
-		 const uint8_t *root, size_t root_len, struct fail *reterr_fail);
+		 struct fail *reterr_fail);
 /* To the warm version c->index, the store first; -errno: done, but it could not be written. */
 int change_switch(struct hotfix *h, struct fail *reterr_fail);
 void change_take_off(struct hotfix *h); /* off with one store, then out of the kernel */

@@ -19,7 +19,7 @@
 #include "lib/log.h"
 #include "server/health.h"
 
-enum kind { PATH, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS, WORDS };
+enum kind { PATH, NAME, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS, WORDS };
 
 static const struct {
 	const char *section, *key, *flag;
@@ -36,6 +36,10 @@ static const struct {
 	 "Unix socket of the API"},
 	{"daemon", "bpffs", "--bpffs", PATH, AT(bpffs), "/sys/fs/bpf/hotfix", 0, 0,
 	 "folder in a bpffs that holds the pins"},
+	{"daemon", "trust_dir", "--trust-dir", PATH, AT(trust_dir), "", 0, 0,
+	 "folder of the root of trust, root's alone; empty: the state directory's name with -trust"},
+	{"daemon", "user", "--user", NAME, AT(user), CONFIG_USER_DEFAULT, 0, 0,
+	 "user, or number, as whom all runs that need not be root"},
 	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
 	 "error, warning, notice, info or debug"},
 	{"access", "admin_group", NULL, GROUP, AT(admin_group), "hotfix", 0, 0,
@@ -130,7 +134,13 @@ static const char *set(struct config *c, size_t i, const char *value)
 	uint64_t ms;
 
 	switch (settings[i].kind) {
+	case NAME:
+		if (!is_name(value) || value[0] == '@')
+			return "must be a user's name or number";
+		break;
 	case PATH:
+		if (at == c->trust_dir && !value[0])
+			break;
 		if (value[0] != '/')
 			return "must be an absolute path";
 		if (at == c->socket &&

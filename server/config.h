@@ -17,6 +17,7 @@
 
 #define CONFIG_PATH_BYTES   256
 #define CONFIG_FILE_DEFAULT "/etc/hotfixd/hotfixd.conf"
+#define CONFIG_USER_DEFAULT "hotfix"
 #define CONFIG_ROLE_BYTES   160
 
 /* What each lets its holders do: server/access.h */
@@ -26,8 +27,10 @@ struct config {
 	char state_dir[CONFIG_PATH_BYTES];
 	char socket[CONFIG_PATH_BYTES];
 	char bpffs[CONFIG_PATH_BYTES];
-	char admin_group[64]; /* may change; root always may */
-	char readers[64];     /* may read: a group name, or "all"; "" only the above */
+	char trust_dir[CONFIG_PATH_BYTES]; /* "": beside state_dir */
+	char user[64];			   /* of loop and workers: a name or a number */
+	char admin_group[64];		   /* may change; root always may */
+	char readers[64]; /* may read: a group name, or "all"; "" only the above */
 	char roles[CONFIG_ROLES][CONFIG_ROLE_BYTES]; /* users and @groups, beside the above */
 	uint64_t lease_ms;
 	char health_off[256]; /* names of health checks that this host does without */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/folder.h -- the folder in bpffs where this daemon pins; the only owner of the lock on
- * it. Two daemons on one folder would write the same gates, whatever their state directories.
+ * server/folder.h -- the folder in bpffs where this daemon pins: made by the parent, given to
+ * the user of loop and workers; the only owner of the lock on it. Two daemons on one folder would write the same gates, whatever their state directories.
  *
  * The lock is a flock(2) on the folder and ends with the daemon: workers do not inherit it,
  * among themselves and with the guard they lock the folders of single hot-fixes.
@@ -13,13 +13,15 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "lib/cleanup.h"
 #include "lib/fail.h"
 
 struct folder;
 
-int folder_new(const char *path, struct folder **ret_folder);
+/* uid: whose it shall be; what root left there is given to him. */
+int folder_new(const char *path, uid_t uid, gid_t gid, struct folder **ret_folder);
 struct folder *folder_free(struct folder *f);
 const char *folder_path(const struct folder *f);
 /*
@@ -29,5 +31,7 @@ const char *folder_path(const struct folder *f);
  */
 int folder_hold(struct folder *f, struct fail *reterr_fail);
 bool folder_held(const struct folder *f);
+/* To find what is pinned, without the lock; borrowed, -1 while it is not held. */
+int folder_fd(const struct folder *f);
 
 DEFINE_AUTO(struct folder, folder_free)

@@ -15,8 +15,18 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "server/work.h"
 
 #define LOOK_NS 1000000000ULL
+
+/* Has it what the kernel cannot take back by itself? */
+static bool needs_guard(const struct gate *g)
+{
+	for (uint32_t i = 1; i < GATE_VERSIONS; i++)
+		if (gate_version(g, i).flags & (GATE_OVERLAP | GATE_CC))
+			return true;
+	return false;
+}
 
 static bool lease_runs(const struct gate *g)
 {
@@ -25,9 +35,9 @@ static bool lease_runs(const struct gate *g)
 
 /* ---- in the worker ---------------------------------------------------------- */
 
-static int spawn(const char *bpffs, const char *name)
+static int spawn(const char *shown, const char *name)
 {
-	char *const argv[] = {(char[]){"hotfixd"}, (char[]){"guard"}, (char *)(uintptr_t)bpffs,
+	char *const argv[] = {(char[]){"hotfixd"}, (char[]){"guard"}, (char *)(uintptr_t)shown,
 			      (char *)(uintptr_t)name, NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -42,7 +52,9 @@ static int spawn(const char *bpffs, const char *name)
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	/* Not the answer's pipe and not the state lock: who takes over must not wait for us. */
-	posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+	for (int fd = 3; fd < WORK_FD_FOLDER; fd++)
+		posix_spawn_file_actions_addclose(&actions, fd);
+	posix_spawn_file_actions_addclosefrom_np(&actions, WORK_FD_FOLDER + 1);
 	r = argv[2] && argv[3]
 		    ? -posix_spawn(&pid, "/proc/self/exe", &actions, &attr, argv, environ)
 		    : -ENOMEM;
@@ -51,7 +63,7 @@ static int spawn(const char *bpffs, const char *name)
 	return r;
 }
 
-int guard_start(const char *bpffs, const char *name)
+int guard_start(const char *bpffs, const char *shown, const char *name)
 {
 	AUTO(gate_freep) struct gate *g = NULL;
 	int r;
@@ -59,7 +71,7 @@ int guard_start(const char *bpffs, const char *name)
 	r = gate_open(bpffs, name, &g);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	return lease_runs(g) ? spawn(bpffs, name) : 0;
+	return lease_runs(g) && needs_guard(g) ? spawn(shown, name) : 0;
 }
 
 /* ---- the guard -------------------------------------------------------------- */
@@ -118,8 +130,9 @@ static void watch(struct engine *e, const char *name, const struct gate *g)
 	}
 }
 
-int guard_main(const char *bpffs, const char *name)
+int guard_main(const char *shown, const char *name)
 {
+	const char *bpffs = fcntl(WORK_FD_FOLDER, F_GETFD) < 0 ? shown : WORK_FOLDER;
 	static char log[ENGINE_LOG_BYTES];
 	struct engine e = {.bpffs = bpffs, .log = log};
 	AUTO(gate_freep) struct gate *g = NULL;

@@ -25,7 +25,7 @@
  */
 #pragma once
 
-/* Does nothing when no lease is running. */
-int guard_start(const char *bpffs, const char *name);
-/* Exit status. */
-int guard_main(const char *bpffs, const char *name);
+/* Does nothing when no lease is running. shown: the folder's path, for whoever lists processes. */
+int guard_start(const char *bpffs, const char *shown, const char *name);
+/* Exit status. The folder is fd 7 of the worker (server/work.h), else what is shown. */
+int guard_main(const char *shown, const char *name);

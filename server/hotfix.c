@@ -16,25 +16,29 @@
 
 /* ---- life ------------------------------------------------------------------ */
 
-int hotfixes_new(struct event_base *base, const struct config *config, struct store *store,
-		 struct workers *workers, struct events *events, const struct boot *boot,
-		 struct hotfixes **ret_all)
+int hotfixes_new(const struct hotfixes_opts *opts, struct hotfixes **ret_all)
 {
+	const struct watches_opts watches = {.base = opts->base,
+					     .crew = opts->crew,
+					     .root = "",
+					     .bpffs = opts->bpffs,
+					     .health_off = opts->config->health_off,
+					     .log_fd = opts->log_fd};
 	struct hotfixes *all = calloc(1, sizeof(*all));
 
 	if (!all)
 		return -ENOMEM;
-	*all = (struct hotfixes){.base = base,
-				 .store = store,
-				 .workers = workers,
-				 .events = events,
-				 .config = config,
-				 .bpffs = config->bpffs,
+	*all = (struct hotfixes){.base = opts->base,
+				 .store = opts->store,
+				 .workers = opts->workers,
+				 .events = opts->events,
+				 .config = opts->config,
+				 .bpffs = opts->bpffs,
 				 .host_id = "",
-				 .boot = boot->state};
-	snprintf(all->crash_cause, sizeof(all->crash_cause), "%s", boot->cause);
+				 .boot = opts->boot->state};
+	snprintf(all->crash_cause, sizeof(all->crash_cause), "%s", opts->boot->cause);
 	TAILQ_INIT(&all->list);
-	if (watches_new(base, "", all->bpffs, config->health_off, &all->watches) < 0) {
+	if (watches_new(&watches, &all->watches) < 0) {
 		free(all);
 		return -ENOMEM;
 	}
@@ -231,19 +235,6 @@ uint64_t hotfix_live_serial(const struct hotfix *h)
 	if (!h->gate)
 		return 0;
 	return gate_version(h->gate, gate_live(h->gate, clock_mono_ns())).serial;
-}
-
-int hotfix_open_root(struct hotfixes *all, uint8_t **ret_root, size_t *ret_len,
-		     struct fail *reterr_fail)
-{
-	int r = store_get_root(all->store, ret_root, ret_len);
-
-	if (r == -ENOENT) {
-		fail_set(reterr_fail, FAIL_NO_TRUST,
-			 "this host trusts nobody yet: no root has been imported");
-		return fail_hint(reterr_fail, "hotfixctl trust import ROOT");
-	}
-	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
 int hotfix_open_bundle(struct hotfixes *all, const char *name, uint64_t serial,

@@ -104,7 +104,7 @@ struct hotfixes {
 	struct events *events;
 	struct watches *watches;
 	const struct config *config;
-	const char *bpffs;   /* config's */
+	const char *bpffs;
 	const char *host_id; /* of the host key, "" */
 	enum policy_boot boot;
 	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
@@ -114,9 +114,19 @@ struct hotfixes {
 	TAILQ_HEAD(, hotfix) list;
 };
 
-int hotfixes_new(struct event_base *base, const struct config *config, struct store *store,
-		 struct workers *workers, struct events *events, const struct boot *boot,
-		 struct hotfixes **ret_all);
+struct hotfixes_opts { /* all of it outlives the hot-fixes */
+	struct event_base *base;
+	const struct config *config;
+	const char *bpffs; /* as this process finds the folder */
+	struct store *store;
+	struct crew *crew;
+	struct workers *workers;
+	struct events *events;
+	const struct boot *boot;
+	int log_fd; /* of /dev/kmsg, or -1 */
+};
+
+int hotfixes_new(const struct hotfixes_opts *opts, struct hotfixes **ret_all);
 struct hotfixes *hotfixes_free(struct hotfixes *all);
 struct hotfix *hotfix_find(struct hotfixes *all, const char *name);
 /* Finds it or makes it, IDLE and without a gate. */
@@ -136,8 +146,6 @@ struct bundle;
 int hotfix_open_bundle(struct hotfixes *all, const char *name, uint64_t serial,
 		       uint8_t **ret_buf, size_t *ret_len, struct bundle **ret_bundle,
 		       struct fail *reterr_fail);
-int hotfix_open_root(struct hotfixes *all, uint8_t **ret_root, size_t *ret_len,
-		     struct fail *reterr_fail);
 
 /* (Re)opens the gate and the events of what is live; problem "" clears it. */
 void hotfix_attach_gate(struct hotfix *h);

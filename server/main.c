@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/main.c -- hotfixd: one loop, short-lived workers, and nothing that ends when it ends.
+ * server/main.c -- hotfixd: a parent that is root, a loop that is not, short-lived workers, and
+ * nothing that ends when it ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,13 +9,14 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <systemd/sd-daemon.h>
 
+#include "bpf/doctor.h"
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -22,9 +24,12 @@
 #include "server/api.h"
 #include "server/authority.h"
 #include "server/config.h"
+#include "server/confine.h"
+#include "server/crew.h"
 #include "server/drift.h"
-#include "server/folder.h"
 #include "server/guard.h"
+#include "server/parent.h"
+#include "server/privilege.h"
 #include "server/probe.h"
 #include "server/reconcile.h"
 #include "server/record.h"
@@ -32,97 +37,38 @@
 #include "server/revoke.h"
 #include "server/work.h"
 
-#define LOCK_WAIT_MS \
-	15000 /* a worker of a dead daemon is killed at once, but may be in the kernel */
-#define LOCK_POLL_MS 50
+/* Of the folder in bpffs, whose path may lead through what only root may enter. */
+#define LOOP_FOLDER "/proc/self/fd/6/."
 
 struct daemon {
 	struct config config;
 	struct event_base *base;
 	struct store *store;
-	struct folder *folder;
+	struct crew *crew;
 	struct workers *workers;
 	struct events *events;
 	struct record *record;
 	struct hotfixes *hotfixes;
 	struct api *api;
 	struct report_daemon report;
-	struct event *signals[3];
-	int lock_fd;
+	struct event *signals[2];
+	bool stopping;
 	int status;
 };
-
-/* The holder's pid as it wrote it; 0 unknown. */
-static pid_t lock_holder(int fd)
-{
-	char text[24] = "";
-
-	if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
-		return 0;
-	return (pid_t)strtol(text, NULL, 10);
-}
-
-/*
- * The lock is held by a daemon and by each of its workers. A living holder refuses us;
- * a dead one whose last worker is still on its way out is waited for.
- */
-static int take_lock(const char *state_dir, int *ret_fd, struct fail *reterr_fail)
-{
-	uint64_t until_ns = clock_mono_ns() + LOCK_WAIT_MS * 1000000ULL;
-	AUTO_CLOSE int fd = -1;
-	char path[CONFIG_PATH_BYTES + 16], text[24];
-	pid_t holder;
-
-	snprintf(path, sizeof(path), "%s/lock", state_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
-		int r = -errno;
-
-		fail_set(reterr_fail, FAIL_STORAGE, "cannot open %s: %s", path, strerror(-r));
-		fail_hint(
-			reterr_fail,
-			"the state directory must be writable by hotfixd; what runs in the kernel is not affected");
-		return r;
-	}
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		holder = lock_holder(fd);
-		if ((holder > 0 && kill(holder, 0) == 0) || clock_mono_ns() > until_ns) {
-			fail_set(reterr_fail, FAIL_CONFLICT, "another hotfixd (pid %d) uses %s",
-				 (int)holder, state_dir);
-			return fail_hint(reterr_fail,
-					 "stop it first, or choose another --state-dir");
-		}
-		usleep(LOCK_POLL_MS * 1000);
-	}
-	snprintf(text, sizeof(text), "%d\n", getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0) {
-		fail_set(reterr_fail, FAIL_STORAGE, "cannot write %s: %s", path,
-			 strerror(errno));
-		return fail_hint(reterr_fail, "is the disk full?");
-	}
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
 
 static void on_stop(evutil_socket_t fd, short what, void *cookie)
 {
 	struct daemon *d = cookie;
 
 	(void)what;
+	if (d->stopping) /* a terminal tells us, and the parent does */
+		return;
+	d->stopping = true;
 	log_event(LOG_NOTICE, "stopping signal=%d; what runs in the kernel stays", (int)fd);
-	sd_notify(0, "STOPPING=1");
+	crew_notify(d->crew, UINT32_MAX);
 	if (boot_stop(d->store) < 0)
 		log_event(LOG_WARNING, "the store does not know that this stop was asked for");
 	event_base_loopbreak(d->base);
-}
-
-static void on_child(evutil_socket_t fd, short what, void *cookie)
-{
-	struct daemon *d = cookie;
-
-	(void)fd;
-	(void)what;
-	workers_reap(d->workers);
 }
 
 /* What must be there before the network comes up is there, or cannot be. */
@@ -132,8 +78,7 @@ static void on_restored(void *cookie)
 
 	log_event(LOG_NOTICE, "ready socket=%s adopted=%zu", d->config.socket,
 		  d->report.adopted);
-	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel",
-		   d->report.adopted);
+	crew_notify(d->crew, (uint32_t)d->report.adopted);
 }
 
 static void on_reconciled(size_t adopted, void *cookie)
@@ -144,6 +89,7 @@ static void on_reconciled(size_t adopted, void *cookie)
 	d->report.adopted = adopted;
 	if (api_new(&(struct api_context){.base = d->base,
 					  .config = &d->config,
+					  .listen_fd = WIRE_LISTEN_FD,
 					  .store = d->store,
 					  .workers = d->workers,
 					  .hotfixes = d->hotfixes,
@@ -162,75 +108,120 @@ static void on_reconciled(size_t adopted, void *cookie)
 		log_event(LOG_ERR, "what others change in the kernel will go unnoticed");
 }
 
-static int take_folder(struct daemon *d, struct fail *reterr_fail)
+/* What only root may read, before it becomes somebody else. */
+static int become_loop(struct daemon *d, struct fail *reterr_fail)
 {
+	static char lsm[256];
+	struct wire_event hello;
 	int r;
 
-	if (folder_new(d->config.bpffs, &d->folder) < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = folder_hold(d->folder, reterr_fail);
-	if (r == 0 && !folder_held(d->folder))
-		log_event(LOG_WARNING,
-			  "%s is not in a bpffs: nothing can be applied until one is mounted",
-			  d->config.bpffs);
-	return r;
+	r = crew_hello(WIRE_FD, &hello);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "the parent says nothing: %s",
+				strerror(-r));
+	boot_read_records("");
+	doctor_lsm_has_bpf(lsm, sizeof(lsm));
+	d->report = (struct report_daemon){.state_dir = d->config.state_dir,
+					   .bpffs = d->config.bpffs,
+					   .socket = d->config.socket,
+					   .pid = (pid_t)hello.pid,
+					   .loop_pid = getpid(),
+					   .uid = hello.uid,
+					   .lsm = lsm,
+					   .started_ms = clock_real_ms()};
+	if (hello.uid)
+		r = privilege_become(hello.uid, hello.gid, 0, false, (pid_t)hello.pid);
+	else /* there is no such user: the parent has said so */
+		r = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+	if (r == 0)
+		r = confine_loop();
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL,
+				"privileges could not be given up: %s", strerror(-r));
+	return 0;
+}
+
+/*
+ * The root that counts is the parent's. A database that was lost, or that is older, learns it
+ * from there; a host that was given it beforehand need not be told.
+ */
+static void take_root(struct daemon *d)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	AUTO_FREE uint8_t *bytes = NULL;
+	char path[2 * CONFIG_PATH_BYTES];
+	struct fail fail;
+	size_t len;
+
+	if (d->config.trust_dir[0])
+		snprintf(path, sizeof(path), "%s/" WORK_ROOT_FILE, d->config.trust_dir);
+	else
+		snprintf(path, sizeof(path), "%s-trust/" WORK_ROOT_FILE, d->config.state_dir);
+	if (io_read_file(path, DSSE_BYTES_MAX, &bytes, &len) < 0) {
+		if (authority_trust(d->store, &trust, &fail) == 0)
+			log_event(
+				LOG_ERR,
+				"%s is missing: nothing is applied until root hands it in once "
+				"more, hotfixctl trust import",
+				path);
+		return;
+	}
+	if (authority_import(d->store, bytes, len, 0, &trust, &fail) < 0)
+		log_event(LOG_ERR, "%s does not fit the stored roots: %s", path, fail.message);
 }
 
 static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 {
 	static const int wanted[] = {SIGTERM, SIGINT};
 	char path[CONFIG_PATH_BYTES + 16];
+	struct hotfixes_opts opts;
 	struct boot boot;
 	int r;
 
-	r = io_mkdir_p(d->config.state_dir, 0700);
-	if (r < 0) {
-		fail_set(reterr_fail, FAIL_STORAGE, "cannot create the state directory %s: %s",
-			 d->config.state_dir, strerror(-r));
-		return fail_hint(reterr_fail,
-				 "--state-dir chooses another; it must be writable");
-	}
-	r = take_lock(d->config.state_dir, &d->lock_fd, reterr_fail);
-	if (r < 0)
-		return r;
-	r = take_folder(d, reterr_fail);
+	r = become_loop(d, reterr_fail);
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), "%s/state.db", d->config.state_dir);
 	r = store_open(path, &d->store, reterr_fail);
 	if (r < 0)
 		return r;
-
-	d->report = (struct report_daemon){.state_dir = d->config.state_dir,
-					   .bpffs = d->config.bpffs,
-					   .socket = d->config.socket,
-					   .started_ms = clock_real_ms()};
 	r = boot_begin(d->store, d->config.state_dir, d->report.started_ms, &boot);
 	if (r < 0)
 		log_event(LOG_ERR, "this boot is not recorded: %s", strerror(-r));
 	if (boot.crashed)
 		log_event(LOG_ERR, "the host went down unasked in its last boot cause=\"%s\"",
 			  boot.cause);
+	take_root(d);
 	d->base = event_base_new();
 	if (!d->base)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		d->signals[i] = evsignal_new(d->base, wanted[i], on_stop, d);
-		event_add(d->signals[i], NULL);
+		if (!d->signals[i] || event_add(d->signals[i], NULL) < 0)
+			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	}
-	d->signals[2] = evsignal_new(d->base, SIGCHLD, on_child, d);
-	event_add(d->signals[2], NULL);
 	signal(SIGPIPE, SIG_IGN);
 
-	r = workers_new(d->base, d->folder, d->config.worker_deadline_ms, d->lock_fd,
-			&d->workers);
+	r = crew_new(d->base, WIRE_FD, &d->crew);
+	if (r == 0)
+		r = workers_new(d->base, d->crew, d->config.worker_deadline_ms, &d->workers);
 	if (r == 0)
 		r = events_new(&d->events);
+	opts = (struct hotfixes_opts){
+		.base = d->base,
+		.config = &d->config,
+		.bpffs = LOOP_FOLDER,
+		.store = d->store,
+		.crew = d->crew,
+		.workers = d->workers,
+		.events = d->events,
+		.boot = &boot,
+		.log_fd = fcntl(WIRE_KMSG_FD, F_GETFD) < 0 ? -1 : WIRE_KMSG_FD,
+	};
 	if (r == 0)
 		r = record_new(d->base, d->store, d->events, d->config.state_dir, &d->record);
 	if (r == 0)
-		r = hotfixes_new(d->base, &d->config, d->store, d->workers, d->events, &boot,
-				 &d->hotfixes);
+		r = hotfixes_new(&opts, &d->hotfixes);
 	if (r == 0) {
 		d->hotfixes->host_id = record_host_id(d->record);
 		authority_check_stored(d->store);
@@ -251,11 +242,10 @@ static void close_daemon(struct daemon *d)
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		if (d->signals[i])
 			event_free(d->signals[i]);
+	store_free(d->store);
+	crew_free(d->crew);
 	if (d->base)
 		event_base_free(d->base);
-	store_free(d->store);
-	folder_free(d->folder);
-	fd_closep(&d->lock_fd);
 }
 
 static int report_failure(const struct fail *fail)
@@ -278,8 +268,35 @@ static int flush_stdout(void)
 
 static bool is_part(const char *name)
 {
-	return strcmp(name, "worker") == 0 || strcmp(name, "guard") == 0 ||
-	       strcmp(name, "probe") == 0;
+	return strcmp(name, "loop") == 0 || strcmp(name, "worker") == 0 ||
+	       strcmp(name, "guard") == 0 || strcmp(name, "probe") == 0;
+}
+
+static bool is_channel(int fd)
+{
+	int type;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+static int loop_main(int argc, char **argv)
+{
+	struct daemon d = {.status = 0};
+	struct fail fail = {.code = FAIL_INTERNAL};
+
+	umask(077);
+	for (int fd = WIRE_FD; fd <= WIRE_LOCK_FD; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	if (config_load(argc, argv, &d.config, &fail) < 0)
+		return report_failure(&fail);
+	log_open(config_log_priority(&d.config));
+	if (open_daemon(&d, &fail) < 0)
+		d.status = report_failure(&fail);
+	else
+		event_base_dispatch(d.base);
+	close_daemon(&d);
+	return d.status;
 }
 
 /* What hotfixd starts as itself: a worker has its files, guard and probe lead a session. */
@@ -289,6 +306,8 @@ static int run_part(int argc, char **argv)
 
 	if (strcmp(argv[1], "worker") == 0 && argc == 2 && work_is_worker())
 		return work_main();
+	if (strcmp(argv[1], "loop") == 0 && is_channel(WIRE_FD))
+		return loop_main(argc - 1, argv + 1);
 	if (strcmp(argv[1], "guard") == 0 && argc == 4 && leads)
 		return guard_main(argv[2], argv[3]);
 	if (strcmp(argv[1], "probe") == 0 && argc > 3 && leads)
@@ -300,7 +319,8 @@ static int run_part(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct daemon d = {.lock_fd = -1};
+	AUTO(parent_freep) struct parent *parent = NULL;
+	struct config config;
 	struct fail fail = {.code = FAIL_INTERNAL};
 	bool no_group;
 
@@ -317,22 +337,19 @@ int main(int argc, char **argv)
 	/* Workers take their files by number: none of ours may come from whoever started us. */
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	umask(077);
-	if (config_load(argc, argv, &d.config, &fail) < 0)
+	if (config_load(argc, argv, &config, &fail) < 0)
 		return report_failure(&fail);
-	no_group = config_check_groups(&d.config, &fail) < 0;
-	if (d.config.check_only) {
+	no_group = config_check_groups(&config, &fail) < 0;
+	if (config.check_only) {
 		if (no_group)
 			return report_failure(&fail);
-		config_print(&d.config);
+		config_print(&config);
 		return flush_stdout();
 	}
-	log_open(config_log_priority(&d.config));
+	log_open(config_log_priority(&config));
 	if (no_group)
 		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
-	if (open_daemon(&d, &fail) < 0)
-		d.status = report_failure(&fail);
-	else
-		event_base_dispatch(d.base);
-	close_daemon(&d);
-	return d.status;
+	if (parent_open(&config, &parent, &fail) < 0)
+		return report_failure(&fail);
+	return parent_run(parent, argc, argv);
 }

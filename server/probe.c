@@ -7,17 +7,17 @@
 #include <netdb.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "lib/io.h"
 #include "lib/plain.h"
+#include "server/crew.h"
 
 #define FILE_BYTES_MAX (16U << 20)
 #define MEMORY_MIB     64
@@ -27,12 +27,12 @@
 struct probe {
 	struct probes *all;
 	char name[HOOK_NAME_MAX + 1], source[HEALTH_SOURCE_BYTES];
-	char *argv[40]; /* of "hotfixd probe" */
+	uint32_t index;
 	uint64_t timeout_ms, every_ms, failures;
 	/* the run */
-	pid_t pid; /* 0: none */
-	int pid_fd, output_fd;
-	struct event *ended, *readable, *deadline;
+	struct crew_member *member; /* NULL: none */
+	int output_fd;
+	struct event *readable, *deadline;
 	char *output; /* the last of it */
 	size_t output_len, output_max;
 	bool timed_out;
@@ -44,6 +44,9 @@ struct probe {
 
 struct probes {
 	struct event_base *base;
+	struct crew *crew;
+	char name[HOOK_NAME_MAX + 1]; /* of the hot-fix */
+	int bundle_fd;
 	size_t n;
 	struct probe probe[MANIFEST_PROBES_MAX];
 };
@@ -152,18 +155,16 @@ int probe_main(int argc, char **argv)
 
 static void close_run(struct probe *p)
 {
-	struct event **events[] = {&p->ended, &p->readable, &p->deadline};
+	struct event **events[] = {&p->readable, &p->deadline};
 
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
 		if (*events[i]) {
 			event_free(*events[i]);
 			*events[i] = NULL;
 		}
-	if (p->pid_fd >= 0)
-		close(take_fd(&p->pid_fd));
 	if (p->output_fd >= 0)
 		close(take_fd(&p->output_fd));
-	p->pid = 0;
+	p->member = NULL;
 	p->output_len = 0;
 	p->timed_out = false;
 }
@@ -224,20 +225,16 @@ static void on_deadline(evutil_socket_t fd, short what, void *cookie)
 	(void)fd;
 	(void)what;
 	p->timed_out = true;
-	kill(-p->pid, SIGKILL);
+	if (p->member)
+		crew_kill(p->member);
 }
 
-static void on_ended(evutil_socket_t fd, short what, void *cookie)
+static void on_exited(int status, void *cookie)
 {
 	struct probe *p = cookie;
 	char why[96];
-	int status;
 
-	(void)fd;
-	(void)what;
-	kill(-p->pid, SIGKILL); /* what it may have left in its session */
-	if (waitpid(p->pid, &status, WNOHANG) != p->pid)
-		return;
+	p->member = NULL;
 	for (int i = 0; i < 16 && read_output(p) > 0; i++)
 		;
 	if (p->timed_out)
@@ -251,67 +248,33 @@ static void on_ended(evutil_socket_t fd, short what, void *cookie)
 	end_run(p, WIFEXITED(status) && WEXITSTATUS(status) == 0 && !p->timed_out ? NULL : why);
 }
 
-static int spawn(struct probe *p, int output)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	char *const env[] = {NULL};
-	sigset_t none, all;
-	int r;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-						POSIX_SPAWN_SETSIGDEF);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, output, 1);
-	posix_spawn_file_actions_adddup2(&actions, output, 2);
-	r = -posix_spawn(&p->pid, "/proc/self/exe", &actions, &attr, p->argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r < 0)
-		p->pid = 0;
-	return r;
-}
-
 static void start_run(struct probe *p)
 {
 	const struct timeval deadline = {.tv_sec = (time_t)(p->timeout_ms / 1000)};
+	const struct crew_job job = {.op = "probe",
+				     .name = p->all->name,
+				     .index = p->index,
+				     .bundle_fd = p->all->bundle_fd,
+				     .peer_fd = -1};
 	struct event_base *base = p->all->base;
-	AUTO_CLOSE int output = -1;
-	int ends[2], r;
+	struct fail fail;
+	int r;
 
-	if (pipe2(ends, O_CLOEXEC) < 0) {
-		end_run(p, "no pipe");
-		return;
-	}
-	p->output_fd = ends[0];
-	output = ends[1];
-	fcntl(p->output_fd, F_SETFL, O_NONBLOCK);
-	r = spawn(p, output);
-	if (r == 0) {
-		p->pid_fd = pidfd_open(p->pid, 0);
-		p->ended = event_new(base, p->pid_fd, EV_READ | EV_PERSIST, on_ended, p);
-		p->readable = event_new(base, p->output_fd, EV_READ | EV_PERSIST, on_output, p);
-		p->deadline = evtimer_new(base, on_deadline, p);
-		if (p->pid_fd < 0 || !p->ended || !p->readable || !p->deadline) {
-			kill(-p->pid, SIGKILL);
-			waitpid(p->pid, NULL, 0);
-			r = -ENOMEM;
-		}
-	}
+	r = crew_start(p->all->crew, &job, on_exited, p, &p->member, &p->output_fd, &fail);
 	if (r < 0) {
 		char why[128];
 
-		snprintf(why, sizeof(why), "could not be started: %s", strerror(-r));
+		snprintf(why, sizeof(why), "could not be started: %.90s", fail.message);
 		end_run(p, why);
 		return;
 	}
-	event_add(p->ended, NULL);
+	p->readable = event_new(base, p->output_fd, EV_READ | EV_PERSIST, on_output, p);
+	p->deadline = evtimer_new(base, on_deadline, p);
+	if (!p->readable || !p->deadline) {
+		crew_forget(p->member);
+		end_run(p, "could not be started: out of memory");
+		return;
+	}
 	event_add(p->readable, NULL);
 	event_add(p->deadline, &deadline);
 }
@@ -325,47 +288,53 @@ static uint64_t number_or(const json_t *doc, const char *key, uint64_t otherwise
 	return v ? (uint64_t)json_integer_value(v) : otherwise;
 }
 
-static bool take_words(struct probe *p, const char *const *words, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		p->argv[i] = strdup(words[i]);
-		if (!p->argv[i])
-			return false;
-	}
-	return true;
-}
-
-/* The command line of "hotfixd probe" for it. */
-static int describe(struct probe *p, const json_t *doc)
+int probe_words(const json_t *doc, char *ret_argv[PROBE_WORDS_MAX])
 {
 	const char *type = json_string_value(json_object_get(doc, "type"));
-	const char *words[ARRAY_SIZE(p->argv)] = {"hotfixd", "probe", "exec"};
+	const char *words[PROBE_WORDS_MAX] = {"hotfixd", "probe", "exec"};
 	char memory[24];
 	size_t n = 4, i;
 	json_t *word;
 
+	if (!type)
+		return -EINVAL;
 	snprintf(memory, sizeof(memory), "%llu",
 		 (unsigned long long)number_or(doc, "memory_mib", MEMORY_MIB));
 	words[3] = memory;
 	if (strcmp(type, "tcp") == 0) {
 		words[2] = type;
 		words[3] = json_string_value(json_object_get(doc, "address"));
-		snprintf(p->source, sizeof(p->source), "tcp %s", words[3]);
 	} else if (strcmp(type, "unit") == 0) {
 		words[n++] = SYSTEMCTL;
 		words[n++] = "is-active";
 		words[n++] = "--quiet";
 		words[n++] = json_string_value(json_object_get(doc, "unit"));
-		snprintf(p->source, sizeof(p->source), "unit %s", words[n - 1]);
 	} else {
 		json_array_foreach(json_object_get(doc, "command"), i, word)
-			words[n++] = json_string_value(word);
-		snprintf(p->source, sizeof(p->source), "exec %s", words[4]);
+			if (n < PROBE_WORDS_MAX - 1)
+				words[n++] = json_string_value(word);
 	}
-	return take_words(p, words, n) ? 0 : -ENOMEM;
+	for (i = 0; i < n; i++) {
+		ret_argv[i] = strdup(words[i]);
+		if (!ret_argv[i])
+			return -ENOMEM;
+	}
+	ret_argv[n] = NULL;
+	return 0;
 }
 
-int probes_new(struct event_base *base, const json_t *manifest_health,
+static void describe(struct probe *p, const json_t *doc)
+{
+	const char *type = json_string_value(json_object_get(doc, "type"));
+	const json_t *what = json_object_get(doc, strcmp(type, "tcp") == 0    ? "address"
+						  : strcmp(type, "unit") == 0 ? "unit"
+									      : "command");
+
+	snprintf(p->source, sizeof(p->source), "%s %s", type,
+		 json_string_value(json_is_array(what) ? json_array_get(what, 0) : what));
+}
+
+int probes_new(struct event_base *base, struct crew *crew, const struct probes_of *of,
 	       struct probes **ret_probes)
 {
 	AUTO(probes_freep) struct probes *all = calloc(1, sizeof(*all));
@@ -375,11 +344,21 @@ int probes_new(struct event_base *base, const json_t *manifest_health,
 	if (!all)
 		return -ENOMEM;
 	all->base = base;
-	json_array_foreach(json_object_get(manifest_health, "probes"), i, doc) {
+	all->crew = crew;
+	all->bundle_fd = -1;
+	snprintf(all->name, sizeof(all->name), "%s", of->name);
+	if (json_array_size(json_object_get(of->health, "probes"))) {
+		int r = io_memfd("bundle", of->bundle, of->bundle_len, &all->bundle_fd);
+
+		if (r < 0)
+			return r;
+	}
+	json_array_foreach(json_object_get(of->health, "probes"), i, doc) {
 		struct probe *p = &all->probe[all->n++];
 
 		p->all = all;
-		p->pid_fd = p->output_fd = -1;
+		p->index = (uint32_t)i;
+		p->output_fd = -1;
 		snprintf(p->name, sizeof(p->name), "%s",
 			 json_string_value(json_object_get(doc, "name")));
 		p->timeout_ms = number_or(doc, "timeout_s", 5) * 1000;
@@ -387,8 +366,9 @@ int probes_new(struct event_base *base, const json_t *manifest_health,
 		p->failures = number_or(doc, "failures", 1);
 		p->output_max = number_or(doc, "output_bytes", OUTPUT_BYTES);
 		p->output = malloc(p->output_max + 1);
-		if (!p->output || describe(p, doc) < 0)
+		if (!p->output)
 			return -ENOMEM;
+		describe(p, doc);
 	}
 	*ret_probes = take_ptr(all);
 	return 0;
@@ -401,15 +381,11 @@ struct probes *probes_free(struct probes *all)
 	for (size_t i = 0; i < all->n; i++) {
 		struct probe *p = &all->probe[i];
 
-		if (p->pid) {
-			kill(-p->pid, SIGKILL);
-			waitpid(p->pid, NULL, 0);
-		}
+		crew_forget(p->member);
 		close_run(p);
-		for (size_t k = 0; k < ARRAY_SIZE(p->argv); k++)
-			free(p->argv[k]);
 		free(p->output);
 	}
+	fd_closep(&all->bundle_fd);
 	free(all);
 	return NULL;
 }
@@ -419,7 +395,7 @@ void probes_tick(struct probes *all, uint64_t now_ms)
 	for (size_t i = 0; i < all->n; i++) {
 		struct probe *p = &all->probe[i];
 
-		if (p->pid || now_ms < p->next_ms)
+		if (p->member || now_ms < p->next_ms)
 			continue;
 		p->next_ms = now_ms + p->every_ms;
 		start_run(p);

@@ -306,16 +306,14 @@ static int add_row_name(const struct store_hotfix *row, void *cookie)
 	return add_name(cookie, row->name);
 }
 
-static json_t *kernel_json(void)
+static json_t *kernel_json(const char *lsm)
 {
-	char lsm[256] = "";
 	struct utsname uts;
 
 	uname(&uts);
-	doctor_lsm_has_bpf(lsm, sizeof(lsm));
 	return json_pack("{s:s, s:s, s:b, s:o}", "release", uts.release, "arch", uts.machine,
 			 "btf", access("/sys/kernel/btf/vmlinux", R_OK) == 0, "lsm",
-			 lsm[0] ? json_string(lsm) : json_null());
+			 lsm && lsm[0] ? json_string(lsm) : json_null());
 }
 
 json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
@@ -340,13 +338,14 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
 	authority_warning(all->store, warning, sizeof(warning));
 	return json_pack(
-		"{s:i, s:{s:s, s:i, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:s, s:o}",
-		"schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid", getpid(),
-		"boot_id", clock_boot_id(), "started", stamp(d->started_ms), "state_dir",
-		d->state_dir, "bpffs", d->bpffs, "socket", d->socket, "adopted",
-		(json_int_t)d->adopted, "kill_switch", boots[all->boot], "kernel",
-		kernel_json(), "trust_warning", warning[0] ? json_string(warning) : json_null(),
-		"host_id", all->host_id, "hotfixes", hotfixes);
+		"{s:i, s:{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:s, s:o}",
+		"schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid", (int)d->pid,
+		"loop_pid", (int)d->loop_pid, "user", (json_int_t)d->uid, "boot_id",
+		clock_boot_id(), "started", stamp(d->started_ms), "state_dir", d->state_dir,
+		"bpffs", d->bpffs, "socket", d->socket, "adopted", (json_int_t)d->adopted,
+		"kill_switch", boots[all->boot], "kernel", kernel_json(d->lsm), "trust_warning",
+		warning[0] ? json_string(warning) : json_null(), "host_id", all->host_id,
+		"hotfixes", hotfixes);
 }
 
 static int add_version(const struct store_version *v, void *cookie)

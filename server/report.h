@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -18,6 +19,9 @@
 
 struct report_daemon {
 	const char *state_dir, *bpffs, *socket;
+	pid_t pid, loop_pid; /* of the parent, which others know; of this process */
+	uid_t uid;
+	const char *lsm; /* as root finds it */
 	uint64_t started_ms;
 	size_t adopted; /* hot-fixes found live at start */
 };

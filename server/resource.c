@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 
 #include "bpf/audit.h"
@@ -234,12 +235,22 @@ int resource_events(struct call *call, struct fail *reterr_fail)
 
 /* ---- handlers: workers that only look ----------------------------------------------- */
 
-/* What a worker cannot know of the host: how long its root lasts. */
-static void add_root_check(struct store *s, const json_t *report)
+/* What a worker cannot know of the host: how long its root lasts, and as whom the loop runs. */
+static void add_checks(struct api *a, const json_t *report)
 {
 	json_t *checks = json_object_get(json_object_get(report, "host"), "checks");
+	struct store *s = a->c.store;
 	char warning[256];
 
+	if (checks && a->c.report.uid == 0)
+		json_array_append_new(
+			checks,
+			json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", "user", "status",
+				  "warn", "value", "root", "how", "as whom the loop runs",
+				  "why",
+				  "there is no user for it: whoever takes it over is root",
+				  "hint",
+				  "systemd-sysusers, or useradd --system hotfix, and restart"));
 	if (checks && authority_warning(s, warning, sizeof(warning))[0])
 		json_array_append_new(checks,
 				      json_pack("{s:s, s:s, s:s, s:s, s:n, s:s}", "name",
@@ -251,14 +262,14 @@ static void add_root_check(struct store *s, const json_t *report)
 static void on_looked(const struct worker_result *result, void *cookie)
 {
 	struct parked *p = cookie;
-	struct store *s = p->api->c.store;
+	struct api *a = p->api;
 	struct evhttp_request *req;
 	json_t *doc;
 
 	p->worker = NULL;
 	req = call_unpark(p);
 	if (result->ok) {
-		add_root_check(s, result->report);
+		add_checks(a, result->report);
 		call_answer_or_fail(req, json_incref((json_t *)(uintptr_t)result->report));
 		return;
 	}
@@ -273,15 +284,9 @@ static int look(struct call *call, const char *op, const uint8_t *bundle, size_t
 {
 	struct worker_job job = {
 		.op = op, .look = true, .bundle = bundle, .bundle_len = bundle_len};
-	AUTO_FREE uint8_t *root = NULL;
 	struct parked *p;
-	int r = 0;
+	int r;
 
-	if (bundle)
-		r = hotfix_open_root(call->api->c.hotfixes, &root, &job.root_len, reterr_fail);
-	if (r < 0)
-		return r;
-	job.root = root;
 	p = call_park(call);
 	if (!p)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
@@ -402,18 +407,54 @@ static int import_revocation(struct call *call, const uint8_t *bytes, size_t len
 	return 0;
 }
 
+/* It is kept where only root writes: from here on it counts, whatever the database says. */
+static void on_root_kept(const struct worker_result *result, void *cookie)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	struct parked *p = cookie;
+	struct call call = {.api = p->api, .uid = p->uid};
+	struct fail fail = result->fail;
+	const uint8_t *bytes;
+	size_t len;
+	int r = 0;
+
+	p->worker = NULL;
+	call.req = call_unpark(p);
+	if (result->ok) {
+		bytes = call_bytes(&call, &len);
+		r = authority_import(call.api->c.store, bytes, len, call.uid, &trust, &fail);
+	}
+	if (result->ok && r == 0) {
+		call_answer_or_fail(call.req, json_pack("{s:o}", "root", trust_to_json(trust)));
+		return;
+	}
+	refusal_of(&call, "trust import", "root", -1, &fail);
+	call_refuse(call.req, &fail);
+}
+
+/* The worker verifies, and keeps it; the first one only for a peer that is root. */
 static int import_root(struct call *call, const uint8_t *bytes, size_t len,
 		       struct fail *reterr_fail)
 {
-	AUTO(trust_freep) struct trust *trust = NULL;
-	int r = authority_import(call->api->c.store, bytes, len, call->uid, &trust,
-				 reterr_fail);
+	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
+	struct worker_job job = {
+		.op = "trust",
+		.bundle = bytes,
+		.bundle_len = len,
+		.peer_fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn)),
+	};
+	struct parked *p = call_park(call);
+	int r;
 
-	if (r < 0)
-		return r;
-	revoke_run(call->api->c.hotfixes); /* older words may count again */
-	call_answer_or_fail(call->req, json_pack("{s:o}", "root", trust_to_json(trust)));
-	return 0;
+	if (!p)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	p->uid = call->uid;
+	r = worker_run(call->api->c.workers, &job, on_root_kept, p, &p->worker);
+	if (r == 0)
+		return 0;
+	call_unpark(p);
+	return fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
+			strerror(-r));
 }
 
 struct pinned {

@@ -118,9 +118,9 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 		       bool back, const char *reason, struct fail *reterr_fail)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
-	AUTO_FREE uint8_t *buf = NULL, *root = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
 	struct hotfix_change *c = &h->change;
-	size_t len, root_len;
+	size_t len;
 	int r;
 
 	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
@@ -128,8 +128,6 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 		r = check_policy(h, bundle, back, a->directed, reterr_fail);
 	if (r == 0)
 		r = policy_trial_ms(bundle->manifest, a->trial_ms, &c->trial_ms, reterr_fail);
-	if (r == 0)
-		r = hotfix_open_root(h->all, &root, &root_len, reterr_fail);
 	if (r < 0)
 		return r;
 	hotfix_attach_gate(h);
@@ -142,12 +140,12 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
 	/* What ran here before is not judged again; what a directive brings back may be new here. */
 	if ((!back || !a->commit) &&
-	    watch_new(h->all->watches, bundle->manifest, NULL, &c->watch) < 0)
+	    watch_new(h->all->watches, bundle, buf, len, NULL, &c->watch) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	r = change_begin(h, verb, a->serial, a->actor_uid, back, reterr_fail);
 	if (r < 0)
 		return r;
-	return change_stage(h, buf, len, root, root_len, reterr_fail);
+	return change_stage(h, buf, len, reterr_fail);
 }
 
 int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *apply,

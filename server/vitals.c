@@ -139,13 +139,16 @@ static void read_log(struct vitals *v)
 	}
 }
 
-static int open_log(struct vitals *v)
+static int open_log(struct vitals *v, int log_fd)
 {
 	char path[PATH_MAX];
 	uint64_t seq;
 
 	snprintf(path, sizeof(path), "%s/dev/kmsg", v->root);
-	v->log_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	v->log_fd = log_fd < 0 ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+			       : fcntl(log_fd, F_DUPFD_CLOEXEC, 0);
+	if (log_fd >= 0 && v->log_fd >= 0)
+		lseek(v->log_fd, 0, SEEK_SET);
 	if (v->log_fd < 0)
 		return -errno;
 	do { /* what is there already is over before a first sample */
@@ -285,14 +288,14 @@ void vitals_read(struct vitals *v, uint64_t now_ns, struct health_sample *s)
 
 /* ---- life -------------------------------------------------------------------- */
 
-int vitals_new(const char *root, struct vitals **ret_vitals)
+int vitals_new(const char *root, int log_fd, struct vitals **ret_vitals)
 {
 	struct vitals *v = calloc(1, sizeof(*v));
 
 	if (!v)
 		return -ENOMEM;
 	snprintf(v->root, sizeof(v->root), "%s", root);
-	v->log_errno = open_log(v);
+	v->log_errno = open_log(v, log_fd);
 	*ret_vitals = v;
 	return 0;
 }

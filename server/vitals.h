@@ -18,8 +18,11 @@
 
 struct vitals;
 
-/* root stands before every path: "" for the real ones. */
-int vitals_new(const char *root, struct vitals **ret_vitals);
+/*
+ * root stands before every path: "" for the real ones. log_fd: its /dev/kmsg, which takes a
+ * capability to open, and is read from its beginning; -1: it is opened here.
+ */
+int vitals_new(const char *root, int log_fd, struct vitals **ret_vitals);
 struct vitals *vitals_free(struct vitals *v);
 /* Fills the checks it knows (oops warn taint kmsg psi_* tcp_*), no others. */
 void vitals_read(struct vitals *v, uint64_t now_ns, struct health_sample *sample);

@@ -2,6 +2,7 @@
 #include "server/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "lib/clock.h"
 #include "server/probe.h"
 #include "server/vitals.h"
+#include "store/bundle.h"
 
 /* Trials that tick within this share one reading of the host. */
 #define SAMPLE_NS 500000000ULL
@@ -19,10 +21,11 @@
 
 struct watches {
 	struct event_base *base;
+	struct crew *crew;
 	const char *root, *bpffs, *health_off;
+	int log_fd;
 	unsigned int n; /* watches; the rest is there while there are any */
 	struct vitals *vitals;
-	int meter_fd, meter_errno;
 	uint64_t sampled_ns;
 	struct health_sample host;
 };
@@ -34,6 +37,8 @@ struct watch {
 	uint32_t index;
 	struct meter *meter;
 	unsigned int meter_reads;
+	int fds[1 + METER_OPS_MAX]; /* [0] keeps the kernel's statistics on */
+	size_t n_fds;
 	struct health_rules rules;
 	struct probes *probes;
 	uint64_t log_seq, stall_ms;
@@ -54,18 +59,18 @@ static void sample_host(struct watches *all)
 	all->sampled_ns = now_ns;
 }
 
-int watches_new(struct event_base *base, const char *root, const char *bpffs,
-		const char *health_off, struct watches **ret_watches)
+int watches_new(const struct watches_opts *opts, struct watches **ret_watches)
 {
 	struct watches *all = calloc(1, sizeof(*all));
 
 	if (!all)
 		return -ENOMEM;
-	*all = (struct watches){.base = base,
-				.root = root,
-				.bpffs = bpffs,
-				.health_off = health_off,
-				.meter_fd = -1};
+	*all = (struct watches){.base = opts->base,
+				.crew = opts->crew,
+				.root = opts->root,
+				.bpffs = opts->bpffs,
+				.health_off = opts->health_off,
+				.log_fd = opts->log_fd};
 	*ret_watches = all;
 	return 0;
 }
@@ -76,8 +81,7 @@ static int open_host(struct watches *all)
 
 	if (all->n++)
 		return 0;
-	all->meter_errno = meter_on(&all->meter_fd);
-	r = vitals_new(all->root, &all->vitals);
+	r = vitals_new(all->root, all->log_fd, &all->vitals);
 	if (r == 0)
 		sample_host(all);
 	return r;
@@ -88,8 +92,6 @@ static void close_host(struct watches *all)
 	if (--all->n)
 		return;
 	all->vitals = vitals_free(all->vitals);
-	if (all->meter_fd >= 0)
-		close(take_fd(&all->meter_fd));
 	all->sampled_ns = 0;
 }
 
@@ -124,7 +126,8 @@ static void read_cost(struct watch *w, double now_s, uint64_t *ret_calls)
 	if (w->meter_reads++ % METER_READS == 0)
 		w->meter = meter_free(w->meter);
 	if (!w->meter)
-		r = meter_open(w->all->bpffs, w->name, w->index, &w->meter);
+		r = meter_open(w->all->bpffs, w->name, w->index, w->fds + 1,
+			       w->n_fds ? w->n_fds - 1 : 0, &w->meter);
 	if (r == 0)
 		r = meter_read(w->meter, &m);
 	*ret_calls = r < 0 ? 0 : m.dispatched;
@@ -136,8 +139,8 @@ static void read_cost(struct watch *w, double now_s, uint64_t *ret_calls)
 		not_known(misses, HEALTH_ABSENT, "its signer accepts the leak");
 	else
 		known(misses, (double)m.misses, (double)m.programs);
-	if (r == 0)
-		r = w->all->meter_errno;
+	if (r == 0 && !w->n_fds)
+		r = -EPERM;
 	if (r < 0) {
 		not_known(ns, HEALTH_UNKNOWN, strerror(-r));
 		not_known(cpu, HEALTH_UNKNOWN, strerror(-r));
@@ -236,10 +239,13 @@ static void begin_again(struct watch *w, const json_t *began)
 	w->log_seq = seq;
 }
 
-int watch_new(struct watches *all, const struct manifest *m, const json_t *began,
-	      struct watch **ret_watch)
+int watch_new(struct watches *all, const struct bundle *bundle, const uint8_t *bytes,
+	      size_t len, const json_t *began, struct watch **ret_watch)
 {
 	AUTO(watch_freep) struct watch *w = calloc(1, sizeof(*w));
+	const struct manifest *m = bundle->manifest;
+	const struct probes_of of = {
+		.name = m->name, .health = m->health, .bundle = bytes, .bundle_len = len};
 	int r;
 
 	if (!w)
@@ -247,7 +253,7 @@ int watch_new(struct watches *all, const struct manifest *m, const json_t *began
 	r = open_host(all);
 	w->all = all;
 	if (r == 0)
-		r = probes_new(all->base, m->health, &w->probes);
+		r = probes_new(all->base, all->crew, &of, &w->probes);
 	if (r < 0)
 		return r;
 	snprintf(w->name, sizeof(w->name), "%s", m->name);
@@ -265,8 +271,28 @@ int watch_new(struct watches *all, const struct manifest *m, const json_t *began
 	return 0;
 }
 
+static void drop_fds(struct watch *w)
+{
+	while (w->n_fds)
+		close(w->fds[--w->n_fds]);
+}
+
+void watch_take_fds(struct watch *w, const int *fds, size_t n)
+{
+	drop_fds(w);
+	w->meter = meter_free(w->meter);
+	w->meter_reads = 0;
+	for (size_t i = 0; i < n && i < ARRAY_SIZE(w->fds); i++) {
+		w->fds[w->n_fds] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
+		if (w->fds[w->n_fds] < 0)
+			break;
+		w->n_fds++;
+	}
+}
+
 void watch_stop(struct watch *w)
 {
+	drop_fds(w);
 	w->meter = meter_free(w->meter);
 	w->probes = probes_free(w->probes);
 	if (w->all)

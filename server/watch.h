@@ -29,19 +29,30 @@
 struct watches; /* of one daemon */
 struct watch;	/* of one trial */
 
-/* root: "" (see server/vitals.h). bpffs and health_off must outlive it. */
-int watches_new(struct event_base *base, const char *root, const char *bpffs,
-		const char *health_off, struct watches **ret_watches);
+struct crew; /* server/crew.h */
+
+struct watches_opts {
+	struct event_base *base;
+	struct crew *crew;		/* starts probes */
+	const char *root;		/* "" (see server/vitals.h) */
+	const char *bpffs, *health_off; /* must outlive it */
+	int log_fd;			/* of /dev/kmsg, or -1 */
+};
+
+int watches_new(const struct watches_opts *opts, struct watches **ret_watches);
 struct watches *watches_free(struct watches *all);
 
 /* began: NULL, or what watch_began() of a daemon before this one said. */
-int watch_new(struct watches *all, const struct manifest *m, const json_t *began,
-	      struct watch **ret_watch);
+struct bundle; /* store/bundle.h */
+int watch_new(struct watches *all, const struct bundle *bundle, const uint8_t *bytes,
+	      size_t len, const json_t *began, struct watch **ret_watch);
 struct watch *watch_free(struct watch *w);
 /* The trial is over: only the findings are kept. */
 void watch_stop(struct watch *w);
 /* What a restarted daemon needs to judge by the same beginning. */
 json_t *watch_began(const struct watch *w);
+/* What the worker opened for bpf/meter.h: statistics first, then programs. Copied. */
+void watch_take_fds(struct watch *w, const int *fds, size_t n);
 void watch_live(struct watch *w, uint32_t index);
 /* The loop was late by so much. */
 void watch_stall(struct watch *w, uint64_t ms);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -13,7 +12,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/io.h"
-#include "server/folder.h"
+#include "server/crew.h"
 
 #define ANSWER_BYTES_MAX (8U << 20)
 
@@ -22,14 +21,18 @@ struct worker {
 	struct workers *pool;
 	worker_done_fn done;
 	void *cookie;
-	int request_fd, bundle_fd, root_fd;
-	pid_t pid; /* 0 while it waits for its turn */
+	char op[WIRE_OP_BYTES], name[HOOK_NAME_MAX + 1];
+	uint32_t index;
+	int bundle_fd, peer_fd;
+	struct crew_member *member; /* NULL while it waits for its turn, and once it is over */
 	int answer_fd;
+	int fds[WIRE_FDS_MAX]; /* that came with the answer */
+	size_t n_fds;
 	struct event *readable, *deadline;
 	uint8_t *answer;
 	size_t answer_len;
 	uint64_t started_ns;
-	bool look, exited, eof, timed_out, cancelled, again;
+	bool look, started, exited, eof, timed_out, cancelled, again;
 	int status;
 	struct fail fail; /* why no process was started */
 };
@@ -38,9 +41,8 @@ TAILQ_HEAD(worker_list, worker);
 
 struct workers {
 	struct event_base *base;
-	struct folder *folder;
+	struct crew *crew;
 	uint64_t deadline_ms;
-	int lock_fd;
 	struct worker_list waiting, running; /* waiting: changes before looks */
 	int n_running, n_looking;	     /* of those that run, how many only look */
 	int n_looks_waiting;
@@ -54,9 +56,10 @@ static void worker_free(struct worker *w)
 	if (w->deadline)
 		event_free(w->deadline);
 	fd_closep(&w->answer_fd);
-	fd_closep(&w->request_fd);
 	fd_closep(&w->bundle_fd);
-	fd_closep(&w->root_fd);
+	fd_closep(&w->peer_fd);
+	while (w->n_fds)
+		close(w->fds[--w->n_fds]);
 	free(w->answer);
 	free(w);
 }
@@ -107,6 +110,8 @@ static void finish(struct worker *w)
 	struct worker_result result = {
 		.log = "",
 		.elapsed_ms = (double)(clock_mono_ns() - w->started_ns) / 1e6,
+		.fds = w->fds,
+		.n_fds = w->n_fds,
 	};
 	struct workers *pool = w->pool;
 	AUTO_JSON json_t *doc = NULL;
@@ -161,22 +166,19 @@ static int start(struct workers *pool, struct worker *w);
  */
 static bool start_again(struct worker *w)
 {
-	const int fds[] = {w->request_fd, w->bundle_fd, w->root_fd};
-
 	if (w->again || w->cancelled || w->timed_out || !WIFSIGNALED(w->status) ||
 	    WTERMSIG(w->status) != SIGKILL)
 		return false;
 	w->again = true;
 	w->exited = w->eof = false;
 	w->answer_len = 0;
+	while (w->n_fds)
+		close(w->fds[--w->n_fds]);
 	event_free(w->readable);
 	event_free(w->deadline);
 	w->readable = w->deadline = NULL;
 	fd_closep(&w->answer_fd);
 	w->answer_fd = -1;
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		if (fds[i] >= 0)
-			lseek(fds[i], 0, SEEK_SET);
 	return start(w->pool, w) == 0;
 }
 
@@ -193,8 +195,8 @@ static void on_answer(evutil_socket_t fd, short what, void *cookie)
 	ssize_t n;
 
 	(void)what;
-	n = read(fd, chunk, sizeof(chunk));
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+	n = wire_read(fd, chunk, sizeof(chunk), w->fds, &w->n_fds);
+	if (n == -EINTR || n == -EAGAIN)
 		return;
 	if (n > 0 && w->answer_len + (size_t)n <= ANSWER_BYTES_MAX) {
 		grown = realloc(w->answer, w->answer_len + (size_t)n);
@@ -207,7 +209,7 @@ static void on_answer(evutil_socket_t fd, short what, void *cookie)
 	}
 	if (n > 0 && !w->exited) { /* an answer beyond all bounds is no answer */
 		w->again = true;
-		kill(w->pid, SIGKILL);
+		crew_kill(w->member);
 	}
 	w->eof = true;
 	event_del(w->readable);
@@ -222,77 +224,40 @@ static void on_deadline(evutil_socket_t fd, short what, void *cookie)
 	(void)what;
 	w->timed_out = true;
 	if (!w->exited)
-		kill(w->pid, SIGKILL);
+		crew_kill(w->member);
 }
 
-void workers_reap(struct workers *pool)
+static void on_exited(int status, void *cookie)
 {
-	struct worker *w, *next;
+	struct worker *w = cookie;
 
-	for (w = TAILQ_FIRST(&pool->running); w; w = next) {
-		next = TAILQ_NEXT(w, link);
-		if (w->exited || waitpid(w->pid, &w->status, WNOHANG) != w->pid)
-			continue;
-		w->exited = true;
-		finish_when_over(w);
-	}
-}
-
-/* dup2 clears close-on-exec, except onto itself: then the fd must be moved first. */
-static int spawn(struct workers *pool, struct worker *w, int answer_fd)
-{
-	char *const argv[] = {(char[]){"hotfixd"}, (char[]){"worker"}, NULL};
-	const struct {
-		int from, to;
-	} fds[] = {{answer_fd, 1},
-		   {w->request_fd, 3},
-		   {w->bundle_fd, 4},
-		   {w->root_fd, 5},
-		   {pool->lock_fd, 6}};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	int moved[ARRAY_SIZE(fds)], r = 0;
-	sigset_t none;
-	extern char **environ;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	sigemptyset(&none);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		moved[i] = fds[i].from < 0 ? -1 : fcntl(fds[i].from, F_DUPFD_CLOEXEC, 20);
-		if (moved[i] >= 0)
-			posix_spawn_file_actions_adddup2(&actions, moved[i], fds[i].to);
-	}
-	r = -posix_spawn(&w->pid, "/proc/self/exe", &actions, &attr, argv, environ);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		fd_closep(&moved[i]);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return r;
+	w->member = NULL;
+	w->status = status;
+	w->exited = true;
+	finish_when_over(w);
 }
 
 static int start(struct workers *pool, struct worker *w)
 {
 	struct timeval deadline = {.tv_sec = (time_t)(pool->deadline_ms / 1000),
 				   .tv_usec = (suseconds_t)(pool->deadline_ms % 1000) * 1000};
-	int pipe_fds[2], r;
+	const struct crew_job job = {.op = w->op,
+				     .name = w->name,
+				     .index = w->index,
+				     .bundle_fd = w->bundle_fd,
+				     .peer_fd = w->peer_fd};
+	int r;
 
-	if (!w->look && folder_hold(pool->folder, &w->fail) < 0)
-		return -fail_errno(w->fail.code);
-	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -errno;
-	w->answer_fd = pipe_fds[0];
-	/* The worker writes its answer with plain blocking writes. */
-	fcntl(pipe_fds[1], F_SETFL, 0);
-	w->readable = event_new(pool->base, w->answer_fd, EV_READ | EV_PERSIST, on_answer, w);
-	w->deadline = evtimer_new(pool->base, on_deadline, w);
-	r = w->readable && w->deadline ? spawn(pool, w, pipe_fds[1]) : -ENOMEM;
-	close(pipe_fds[1]);
+	r = crew_start(pool->crew, &job, on_exited, w, &w->member, &w->answer_fd, &w->fail);
 	if (r < 0)
 		return r;
+	w->started = true;
+	w->readable = event_new(pool->base, w->answer_fd, EV_READ | EV_PERSIST, on_answer, w);
+	w->deadline = evtimer_new(pool->base, on_deadline, w);
+	if (!w->readable || !w->deadline) {
+		crew_forget(w->member);
+		return -ENOMEM;
+	}
 	w->started_ns = clock_mono_ns();
 	event_add(w->readable, NULL);
 	event_add(w->deadline, &deadline);
@@ -322,8 +287,8 @@ static void on_start(evutil_socket_t fd, short what, void *cookie)
 	}
 }
 
-int workers_new(struct event_base *base, struct folder *folder, uint64_t deadline_ms,
-		int lock_fd, struct workers **ret_pool)
+int workers_new(struct event_base *base, struct crew *crew, uint64_t deadline_ms,
+		struct workers **ret_pool)
 {
 	AUTO(workers_freep) struct workers *pool = calloc(1, sizeof(*pool));
 
@@ -333,8 +298,7 @@ int workers_new(struct event_base *base, struct folder *folder, uint64_t deadlin
 	TAILQ_INIT(&pool->running);
 	pool->base = base;
 	pool->deadline_ms = deadline_ms;
-	pool->lock_fd = lock_fd;
-	pool->folder = folder;
+	pool->crew = crew;
 	pool->start = evtimer_new(base, on_start, pool);
 	if (!pool->start)
 		return -ENOMEM;
@@ -354,10 +318,7 @@ struct workers *workers_free(struct workers *pool)
 	}
 	while ((w = TAILQ_FIRST(&pool->running))) {
 		TAILQ_REMOVE(&pool->running, w, link);
-		if (!w->exited && w->pid > 0) {
-			kill(w->pid, SIGKILL);
-			waitpid(w->pid, &w->status, 0);
-		}
+		crew_forget(w->member);
 		worker_free(w);
 	}
 	if (pool->start)
@@ -369,31 +330,25 @@ struct workers *workers_free(struct workers *pool)
 int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,
 	       void *cookie, struct worker **ret_worker)
 {
-	AUTO_FREE char *request = NULL;
 	struct worker *w;
-	json_t *doc;
-	int r;
+	int r = 0;
 
 	if (job->look && pool->n_looks_waiting == WORKER_LOOKS_WAITING_MAX)
 		return -EBUSY;
-	doc = json_pack("{s:s, s:s, s:s*, s:I}", "op", job->op, "bpffs",
-			folder_path(pool->folder), "name", job->name, "index",
-			(json_int_t)job->index);
-	request = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
-	json_decref(doc);
-	w = request ? calloc(1, sizeof(*w)) : NULL;
+	w = calloc(1, sizeof(*w));
 	if (!w)
 		return -ENOMEM;
 	w->pool = pool;
 	w->done = done;
 	w->cookie = cookie;
 	w->look = job->look;
-	w->request_fd = w->bundle_fd = w->root_fd = w->answer_fd = -1;
-	r = io_memfd("request", request, strlen(request), &w->request_fd);
-	if (r == 0 && job->bundle)
+	w->index = job->index;
+	snprintf(w->op, sizeof(w->op), "%s", job->op);
+	snprintf(w->name, sizeof(w->name), "%s", job->name ? job->name : "");
+	w->bundle_fd = w->answer_fd = -1;
+	w->peer_fd = job->peer_fd > 0 ? fcntl(job->peer_fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (job->bundle)
 		r = io_memfd("bundle", job->bundle, job->bundle_len, &w->bundle_fd);
-	if (r == 0 && job->root)
-		r = io_memfd("root", job->root, job->root_len, &w->root_fd);
 	if (r < 0) {
 		worker_free(w);
 		return r;
@@ -409,12 +364,12 @@ void worker_cancel(struct worker *w)
 {
 	if (!w)
 		return;
-	if (w->pid == 0) {
+	if (!w->started) {
 		dequeue(w);
 		worker_free(w);
 		return;
 	}
 	w->cancelled = true;
-	if (!w->exited)
-		kill(w->pid, SIGKILL);
+	if (w->member)
+		crew_kill(w->member);
 }

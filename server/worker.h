@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/worker.h -- one kernel change in a process of its own: fork and exec of
- * hotfixd itself as "hotfixd worker", one request, one answer, a deadline.
+ * server/worker.h -- one kernel change in a process of its own, which the parent starts
+ * (server/crew.h): "hotfixd worker" (server/work.h), one request, one answer, a deadline.
  *
- *	fd 0   /dev/null	fd 3   request, JSON (sealed memfd)
- *	fd 1   answer, JSON	fd 4   bundle, or nothing (sealed memfd)
- *	fd 2   our stderr	fd 5   root envelope, or nothing (sealed memfd)
- *				fd 6   the state lock: as long as a worker lives, no other
- *				       daemon takes over this state
- *
- *	request
- *{"op":"check|stage|settle|unstage|remove|survey|doctor","bpffs","name","serial","index"}
  *	answer   {"report":...} or {"error":{...},"log":text}
  *
  * index is that of stage and unstage; settle asks the gate, and on trial starts the guard.
@@ -23,7 +15,7 @@
  *            who may only look cannot hold up a rollback.
  * Errors     -EBUSY too many looks wait already; in the answer: FAIL_TIMEOUT past the deadline,
  *            FAIL_INTERNAL died, FAIL_CONFLICT another daemon pins in our folder.
- * Ownership  worker_run copies request, bundle and root; done is called exactly once,
+ * Ownership  worker_run copies the bundle, and keeps the peer open by itself; done is called exactly once,
  *            from the loop, never from inside worker_run, unless worker_cancel came first.
  */
 #pragma once
@@ -42,7 +34,7 @@
 #define WORKER_LOOKING_MAX	 1 /* of these */
 #define WORKER_LOOKS_WAITING_MAX 4
 
-struct folder;	/* server/folder.h */
+struct crew;	/* server/crew.h */
 struct workers; /* the pool of one daemon */
 struct worker;
 
@@ -51,6 +43,8 @@ struct worker_result {
 	const json_t *report; /* borrowed; NULL when there is none */
 	struct fail fail;     /* when !ok */
 	const char *log;      /* borrowed; verifier's words or "" */
+	const int *fds;	      /* that came with the answer, borrowed */
+	size_t n_fds;
 	double elapsed_ms;
 };
 
@@ -60,20 +54,19 @@ struct worker_job {
 	const char *op;
 	const char *name; /* hot-fix, or NULL */
 	uint32_t index;
-	bool look; /* it changes nothing: others go first */
-	const uint8_t *bundle, *root;
-	size_t bundle_len, root_len;
+	bool look;	       /* it changes nothing: others go first */
+	const uint8_t *bundle; /* op "trust": a root */
+	size_t bundle_len;
+	int peer_fd; /* op "trust": who hands it in; 0 none */
 };
 
-int workers_new(struct event_base *base, struct folder *folder, uint64_t deadline_ms,
-		int lock_fd, struct workers **ret_pool);
+int workers_new(struct event_base *base, struct crew *crew, uint64_t deadline_ms,
+		struct workers **ret_pool);
 /* Kills what runs; no done function is called any more. */
 struct workers *workers_free(struct workers *pool);
 int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,
 	       void *cookie, struct worker **ret_worker);
 /* Kills it; done will not be called. NULL is fine. */
 void worker_cancel(struct worker *w);
-/* SIGCHLD came. */
-void workers_reap(struct workers *pool);
 
 DEFINE_AUTO(struct workers, workers_free)

@@ -71,8 +71,13 @@ static __attribute__((constructor)) void load(int argc, char **argv)
 	is_worker = argc == 2 && strcmp(argv[1], "worker") == 0;
 	if (is_worker)
 		read_op();
-	if (p != MAP_FAILED)
-		fault = p;
+	if (p == MAP_FAILED)
+		return;
+	fault = p;
+	if (argc > 1 && strcmp(argv[1], "loop") == 0)
+		fault->loop = getpid();
+	else if (!is_worker)
+		strcpy(role, "parent");
 }
 
 /* ---- steps --------------------------------------------------------------------- */
@@ -81,7 +86,7 @@ static void die(void)
 {
 	fault->struck = true;
 	if (is_worker && fault->death == FAULT_ALL)
-		kill(getppid(), SIGKILL);
+		kill(fault->loop, SIGKILL); /* a worker may not kill the parent */
 	kill(getpid(), SIGKILL);
 }
 

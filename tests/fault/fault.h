@@ -53,6 +53,7 @@ struct fault {
 	_Atomic int error;	/* errno */
 	_Atomic bool lasting;	/* and all after it */
 	_Atomic bool in_worker; /* else in the daemon */
+	_Atomic int loop;	/* its pid: with it, all of the daemon dies */
 	char at[FAULT_STEP_BYTES];
 	char steps[FAULT_STEPS_MAX][FAULT_STEP_BYTES];
 };

@@ -299,7 +299,7 @@ static bool play(struct play *p, const struct verb *v, const struct blow *b, boo
 	*ret_struck = f->struck;
 	/* The client may hear of the answer, or of the end, first. */
 	if (f->struck && b->step &&
-	    (b->death == FAULT_ALL || strncmp(b->step, "daemon", 6) == 0))
+	    (b->death == FAULT_ALL || strncmp(b->step, "worker", 6) != 0))
 		while (!world_is_dead(&p->w))
 			;
 	f->death = FAULT_NONE;

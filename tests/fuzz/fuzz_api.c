@@ -158,12 +158,25 @@ static void end_world(void)
 	memset(&world, 0, sizeof(world));
 }
 
+/* As the parent leaves it to the loop. */
+static int bound(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	unlink(world.config.socket);
+	memcpy(addr.sun_path, world.config.socket, strlen(world.config.socket) + 1);
+	fuzz_must(fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0);
+	return fd;
+}
+
 static void begin_world(void)
 {
 	struct boot boot = {.state = POLICY_BOOT_NORMAL};
 	char program[] = "hotfixd", flag[] = "--config", none[] = "/dev/null";
 	char *argv[] = {program, flag, none};
 	AUTO_FREE uint8_t *db = NULL;
+	struct hotfixes_opts opts;
 	static bool made;
 	size_t len;
 
@@ -186,17 +199,29 @@ static void begin_world(void)
 	fuzz_must(store_open(path_of("state.db"), &world.store, NULL) == 0);
 	world.base = event_base_new();
 	fuzz_must(world.base);
-	fuzz_must(workers_new(world.base, NULL, 1000, -1, &world.workers) == 0 &&
-		  events_new(&world.events) == 0 &&
-		  hotfixes_new(world.base, &world.config, world.store, world.workers,
-			       world.events, &boot, &world.hotfixes) == 0);
+	opts = (struct hotfixes_opts){.base = world.base,
+				      .config = &world.config,
+				      .bpffs = world.config.bpffs,
+				      .store = world.store,
+				      .boot = &boot,
+				      .log_fd = -1};
+	fuzz_must(workers_new(world.base, NULL, 1000, &world.workers) == 0 &&
+		  events_new(&world.events) == 0);
+	opts.workers = world.workers;
+	opts.events = world.events;
+	fuzz_must(hotfixes_new(&opts, &world.hotfixes) == 0);
 	/* A host that reads fast and is always well. */
 	fuzz_write("sys/kernel/oops_count", "0\n", 2);
 	watches_free(world.hotfixes->watches);
-	fuzz_must(watches_new(world.base, fuzz_folder(), world.config.bpffs,
-			      world.config.health_off, &world.hotfixes->watches) == 0);
+	fuzz_must(watches_new(&(struct watches_opts){.base = world.base,
+						     .root = fuzz_folder(),
+						     .bpffs = world.config.bpffs,
+						     .health_off = world.config.health_off,
+						     .log_fd = -1},
+			      &world.hotfixes->watches) == 0);
 	fuzz_must(api_new(&(struct api_context){.base = world.base,
 						.config = &world.config,
+						.listen_fd = bound(),
 						.store = world.store,
 						.workers = world.workers,
 						.hotfixes = world.hotfixes,

@@ -73,11 +73,11 @@ FUZZ_TARGET(host)
 
 	memset(&first, 0, sizeof(first));
 	memset(&now, 0, sizeof(now));
-	fuzz_must(vitals_new(fuzz_folder(), &v) == 0);
+	fuzz_must(vitals_new(fuzz_folder(), -1, &v) == 0);
 	vitals_read(v, 1000000000, &first);
 	v = vitals_free(v);
 	fuzz_write(files[which].name, data + 1, size - 1);
-	fuzz_must(vitals_new(fuzz_folder(), &v) == 0);
+	fuzz_must(vitals_new(fuzz_folder(), -1, &v) == 0);
 	vitals_read(v, 3000000000, &now);
 	fuzz_must(vitals_log_trouble_since(v, 0) <= 64);
 	fuzz_must(plain_is(now.check[HEALTH_kmsg].note, false));

@@ -124,9 +124,10 @@ int meter_on(int *ret_fd)
 	return -EOPNOTSUPP;
 }
 
-int meter_open(const char *bpffs, const char *name, uint32_t index, struct meter **ret_meter)
+int meter_open(const char *bpffs, const char *name, uint32_t index, const int *ops,
+	       size_t n_ops, struct meter **ret_meter)
 {
-	(void)bpffs, (void)name, (void)index, (void)ret_meter;
+	(void)bpffs, (void)name, (void)index, (void)ops, (void)n_ops, (void)ret_meter;
 	return -EOPNOTSUPP;
 }
 
@@ -235,12 +236,12 @@ static void on_now(evutil_socket_t fd, short what, void *cookie)
 	worker_free(w);
 }
 
-int workers_new(struct event_base *base, struct folder *folder, uint64_t deadline_ms,
-		int lock_fd, struct workers **ret_pool)
+int workers_new(struct event_base *base, struct crew *crew, uint64_t deadline_ms,
+		struct workers **ret_pool)
 {
 	struct workers *pool = calloc(1, sizeof(*pool));
 
-	(void)folder, (void)deadline_ms, (void)lock_fd;
+	(void)crew, (void)deadline_ms;
 	fuzz_must(pool);
 	pool->base = base;
 	TAILQ_INIT(&pool->all);
@@ -286,11 +287,6 @@ void worker_cancel(struct worker *w)
 {
 	if (w)
 		worker_free(w);
-}
-
-void workers_reap(struct workers *pool)
-{
-	(void)pool;
 }
 
 /* ---- log ------------------------------------------------------------------------------- */

@@ -47,6 +47,66 @@ test_what_it_makes_is_for_itself_alone() {
 	same 700 "$(stat -c %a "$bpffs")" "mode of the folder in bpffs"
 }
 
+test_the_loop_runs_without_any_privilege() {
+	local loop field
+	use bare
+	trusting
+	expect 0 hotfixctl status -j
+	json .daemon.user "$user"
+	loop=$(jq .daemon.loop_pid "$out")
+	for field in "Uid:$user" "Gid:$user" CapEff:0000000000000000 CapPrm:0000000000000000 \
+		CapBnd:0000000000000000 CapAmb:0000000000000000 NoNewPrivs:1 Seccomp:2; do
+		same "${field#*:}" "$(awk -v k="${field%%:*}:" '$1 == k { print $2 }' "/proc/$loop/status")" "$field"
+	done
+	same '' "$(awk '$1 == "Groups:" { print $2 }' "/proc/$loop/status")" groups
+	same "$user" "$(stat -c %u "$state/state.db")" "owner of the database"
+	same "$user" "$(stat -c %u "$bpffs")" "owner of the folder in bpffs"
+	same 0 "$(stat -c %u "$state-trust/root")" "owner of the root of trust"
+}
+
+test_when_the_loop_dies_all_of_it_ends_and_the_other_way_round() {
+	local loop
+	use ends
+	hotfixd
+	loop=$(hotfixctl status -j | jq .daemon.loop_pid)
+	kill -9 "$loop"
+	"$act" wait "$((LIMIT * 1000))" "$(daemon_pid)" || fail "the parent outlived its loop"
+	rm "$T/ends/pid"
+	hotfixd
+	loop=$(hotfixctl status -j | jq .daemon.loop_pid)
+	kill -9 "$(daemon_pid)"
+	"$act" wait "$((LIMIT * 1000))" "$loop" || fail "the loop outlived its parent"
+	rm "$T/ends/pid"
+	hotfixd
+	serves
+}
+
+test_a_user_that_does_not_exist_is_refused_and_the_default_one_is_warned_of() {
+	use nouser
+	user=hotfixx
+	refuses 2 'no such user' hotfixx
+	getent passwd hotfix >/dev/null && return
+	user=hotfix
+	hotfixd
+	grep -q 'there is no user hotfix' "$log" || fail "no warning: $(cat "$log")"
+	expect 0 hotfixctl status -j
+	json .daemon.user 0
+}
+
+test_what_root_had_before_is_given_to_the_user() {
+	use given
+	user=0
+	trusting
+	stored given 1 cc_reno
+	stop TERM
+	user=64242
+	hotfixd
+	same 64242 "$(stat -c %u "$state/state.db")" "owner of the database"
+	expect 0 hotfixctl list -j
+	json '.versions | length' 1
+	stored given 2 cc_reno_v2
+}
+
 test_sigterm_ends_it_cleanly_and_takes_the_socket_away() {
 	use term
 	hotfixd

@@ -27,6 +27,9 @@ foreign=$PWD/$B/tests/foreign
 bad=$PWD/$B/tests/bad
 bundles=$PWD/$B/bundles
 
+# As whom the daemon's loop runs: nobody's number, so that no machine needs a user for it.
+user=${HOTFIXD_TEST_USER:-64242}
+
 # How long anything may take before it counts as hanging; guests are emulated.
 LIMIT=${LIMIT:-90}
 
@@ -58,6 +61,12 @@ end_daemon() {
 	rm -f "$T/$1/pid"
 	kill -9 "$pid" 2>/dev/null || return 0
 	"$act" wait 20000 "$pid"
+	processes_gone "$1"
+}
+
+# processes_gone NAME: loop and workers end with the parent, which does not wait for them
+processes_gone() {
+	[ ! -e "$T/$1/state/lock" ] || flock -w 20 "$T/$1/state/lock" true
 }
 
 # unregister_all FOLDER: struct_ops without a link would outlive its pins
@@ -128,7 +137,7 @@ hotfixd() {
 	rm -f "$fifo"
 	mkfifo "$fifo"
 	: >"$err"
-	"$bin/hotfixd" --state-dir "$state" --socket "$sock" --bpffs "$bpffs" "$@" \
+	"$bin/hotfixd" --state-dir "$state" --socket "$sock" --bpffs "$bpffs" --user "$user" "$@" \
 		> >(sed -u 's/^/stdout: /' >>"$log") 2> >(
 			told=
 			while IFS= read -r line; do
@@ -162,6 +171,11 @@ daemon_pid() {
 	cat "$T/$instance/pid"
 }
 
+# Who serves, renews leases and judges; the daemon's own pid is its parent's.
+loop_pid() {
+	hotfixctl status -j >"$T/loop" && "$act" field "$T/loop" .daemon.loop_pid
+}
+
 # stop [SIGNAL]: and wait until it is gone
 stop() {
 	local pid
@@ -171,6 +185,7 @@ stop() {
 	"$act" wait "$((LIMIT * 1000))" "$pid" ||
 		fail "hotfixd (pid $pid) did not end after SIG${1:-TERM}: $(cat /proc/"$pid"/task/*/stack)"
 	rm -f "$T/$instance/pid"
+	processes_gone "$instance"
 }
 
 hotfixctl() {

@@ -253,13 +253,15 @@ test_a_first_trial_leaves_nothing_registered_when_the_daemon_died() {
 }
 
 test_a_daemon_that_hangs_is_no_daemon() {
+	local loop
 	use hangs
 	trusting --config "$T/conf"
 	stored names 2 cc_control
 	expect 0 hotfixctl apply names@2 --trial 600s
-	kill -STOP "$(daemon_pid)"
+	loop=$(loop_pid)
+	kill -STOP "$loop"
 	taken_back ENOENT tcp=fgn_control
-	kill -CONT "$(daemon_pid)"
+	kill -CONT "$loop"
 	eventually idle names
 	hotfix_is names quarantined - -
 	expect 0 hotfixctl history names -j

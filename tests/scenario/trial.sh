@@ -94,12 +94,14 @@ test_kill_9_in_a_trial_ends_it_inside_the_kernel() {
 }
 
 test_a_daemon_that_hangs_in_a_trial_loses_it_and_knows_when_it_is_back() {
+	local loop
 	expect 0 hotfixctl apply sid@2 --trial 600s
 	live_is 2
-	kill -STOP "$(daemon_pid)"
+	loop=$(loop_pid)
+	kill -STOP "$loop"
 	expect 0 "$act" --uid 1000 until 30000 EACCES getsid
 	live_is 1
-	kill -CONT "$(daemon_pid)"
+	kill -CONT "$loop"
 	eventually idle sid
 	hotfix_is sid live 1 1
 	live_is 1

@@ -49,7 +49,7 @@ static int host(void **state)
 				    "full avg10=0.25 avg60=0.00 avg300=0.00 total=0\n");
 	put("proc/net/snmp", SNMP);
 	put("dev/kmsg", "6,7,100,-;all is well\n4,8,200,-;BUG: unable to handle page fault\n");
-	assert_ok(vitals_new(unit_folder, &v));
+	assert_ok(vitals_new(unit_folder, -1, &v));
 	return 0;
 }
 
@@ -178,7 +178,7 @@ static void trouble_since_a_record_is_found_again_after_a_restart(void **state)
 	log_line("4,9,5000000,-;BUG: soft lockup");
 	log_line("6,10,5000000,-;nothing");
 	vitals_free(v);
-	assert_ok(vitals_new(unit_folder, &v));
+	assert_ok(vitals_new(unit_folder, -1, &v));
 	assert_int_equal(vitals_log_seq(v), 10);
 	assert_int_equal(vitals_log_trouble_since(v, seq), 1);
 	assert_float_equal(trouble(), 2, 0);
@@ -189,7 +189,7 @@ static void without_the_log_nothing_is_known_of_it(void **state)
 	(void)state;
 	vitals_free(v);
 	unlink(unit_path("dev/kmsg"));
-	assert_ok(vitals_new(unit_folder, &v));
+	assert_ok(vitals_new(unit_folder, -1, &v));
 	read_now();
 	assert_int_equal(s.check[HEALTH_kmsg].state, HEALTH_UNKNOWN);
 	assert_non_null(strstr(s.check[HEALTH_kmsg].note, "No such file"));

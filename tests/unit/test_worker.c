@@ -3,19 +3,16 @@
  * tests/unit/test_worker.c -- whose turn it is among the workers. This program is its own
  * worker: one that answers at once.
  */
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "server/folder.h"
 #include "server/worker.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/parent.h"
 
 struct pool {
 	struct event_base *base;
-	struct folder *folder;
+	struct crew *crew;
 	struct workers *workers;
-	struct event *child;
 	char order[32]; /* the letters of those that are done */
 };
 
@@ -23,15 +20,6 @@ struct asked {
 	struct pool *pool;
 	char letter;
 };
-
-static void on_child(evutil_socket_t fd, short what, void *cookie)
-{
-	struct pool *p = cookie;
-
-	(void)fd;
-	(void)what;
-	workers_reap(p->workers);
-}
 
 static void on_done(const struct worker_result *result, void *cookie)
 {
@@ -47,10 +35,8 @@ static int make_pool(void **state)
 	struct pool *p = calloc(1, sizeof(*p));
 
 	p->base = event_base_new();
-	p->child = evsignal_new(p->base, SIGCHLD, on_child, p);
-	event_add(p->child, NULL);
-	assert_int_equal(folder_new("/nowhere/hotfix", &p->folder), 0);
-	assert_int_equal(workers_new(p->base, p->folder, 60000, -1, &p->workers), 0);
+	p->crew = parent_crew(p->base);
+	assert_int_equal(workers_new(p->base, p->crew, 60000, &p->workers), 0);
 	*state = p;
 	return 0;
 }
@@ -60,8 +46,8 @@ static int drop_pool(void **state)
 	struct pool *p = *state;
 
 	workers_free(p->workers);
-	folder_free(p->folder);
-	event_free(p->child);
+	crew_free(p->crew);
+	parent_wait();
 	event_base_free(p->base);
 	free(p);
 	return 0;
@@ -69,7 +55,7 @@ static int drop_pool(void **state)
 
 static int ask(struct pool *p, struct asked *a, bool look, char letter)
 {
-	struct worker_job job = {.op = "survey", .look = look};
+	struct worker_job job = {.op = "doctor", .look = look};
 
 	*a = (struct asked){.pool = p, .letter = letter};
 	return worker_run(p->workers, &job, on_done, a, NULL);
@@ -126,5 +112,5 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "worker") == 0)
 		return write(STDOUT_FILENO, "{}", 2) != 2;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
 }

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * server/confine.h -- what the loop may ask of the kernel from here on: files, its socket and
+ * memory, and of bpf(2) only what uses descriptors that are there. The only user of libseccomp.
+ *
+ * Whatever starts programs or reaches into others ends the process; the rest fails (EPERM).
+ *
+ * Context    once, when privileges are given up; for good.
+ * Errors     -errno: then the process must not go on.
+ */
+#pragma once
+
+int confine_loop(void);
