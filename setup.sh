@@ -17,7 +17,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 DEPS=$(realpath -m "${DEPS:-build/deps}")
 LIBBPF_MIN=1.4
 LIBS="libevent libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols libsystemd
-	libcap libseccomp cmocka libelf zlib"
+	libcap libseccomp cmocka libelf zlib libpq"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
@@ -73,9 +73,20 @@ need_system() {
 	say "installing $need"
 	apt-get -qq -o APT::Update::Error-Mode=any update >&2 ||
 		say "the lists of packages are not complete; trying all the same"
-	apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $need >&2 ||
+	without_cluster apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $need >&2 ||
 		die "apt-get could not install $need(see above);" \
 			"once the mirror is in reach, run this again"
+}
+
+# without_cluster COMMAND...: installing PostgreSQL makes no server of the system's
+without_cluster() {
+	local status=0 conf=/etc/postgresql-common/createcluster.d/hotfixd.conf
+
+	mkdir -p "${conf%/*}"
+	echo 'create_main_cluster = false' >"$conf"
+	"$@" || status=$?
+	rm -f "$conf"
+	return $status
 }
 
 # Not Debian: nothing is installed, but a clear word beats a compiler's error.

@@ -11,6 +11,7 @@
 
 #include <sqlite3.h>
 
+#include "lib/clock.h"
 #include "lib/io.h"
 
 struct sql {
@@ -51,6 +52,9 @@ static int errno_of_sqlite(int rc, int system_errno)
 	case SQLITE_TOOBIG:
 		return -EFBIG;
 	case SQLITE_CONSTRAINT:
+		if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY)
+			return -EEXIST;
+		return -EINVAL;
 	case SQLITE_MISMATCH:
 	case SQLITE_RANGE:
 		return -EINVAL;
@@ -95,22 +99,23 @@ int sql_fail(struct sql *q, int r, struct fail *f)
 	case -EACCES:
 	case -EPERM:
 		fail_set(f, FAIL_STORAGE, "%s: permission denied", path);
-		fail_hint(f, "The state directory must belong to the user of hotfixd.");
+		fail_hint(f, "The folder must belong to the user who runs this.");
 		break;
 	case -EUCLEAN:
 		fail_set(f, FAIL_STORAGE, "%s: damaged (%s)", path, q->last);
-		fail_hint(f,
-			  "Stop hotfixd, keep the file (mv %s %s.damaged, its -wal and -shm "
-			  "too), put a backup in its place or start with a new one. Hot-fixes "
-			  "live in the kernel are not affected.",
-			  path, path);
+		fail_hint(
+			f,
+			"Stop the service, keep the file (mv %s %s.damaged, its -wal and -shm "
+			"too), put a backup in its place or start with a new one. Hot-fixes "
+			"live in the kernel are not affected.",
+			path, path);
 		break;
 	case -EBUSY:
 		fail_set(f, FAIL_STORAGE, "%s: another process has been writing for %d ms",
 			 path, SQL_BUSY_MS);
 		fail_hint(f,
-			  "Only hotfixd should have this file open; find the other with `fuser "
-			  "%s`.",
+			  "Only one process should have this file open; find the other with "
+			  "`fuser %s`.",
 			  path);
 		break;
 	case -ENOENT:
@@ -158,8 +163,7 @@ static int bind_all(sqlite3_stmt *stmt, const char *fmt, va_list ap)
 	return rc;
 }
 
-static int ask(struct sql *q, struct sql_rows **ret_rows, const char *sql, const char *fmt,
-	       va_list ap)
+int sql_prepare(struct sql *q, const char *sql, struct sql_rows **ret_rows)
 {
 	AUTO(sql_rows_freep) struct sql_rows *rows = calloc(1, sizeof(*rows));
 	int rc;
@@ -168,10 +172,22 @@ static int ask(struct sql *q, struct sql_rows **ret_rows, const char *sql, const
 		return -ENOMEM;
 	rows->q = q;
 	rc = sqlite3_prepare_v2(q->db, sql, -1, &rows->stmt, NULL);
-	if (rc == SQLITE_OK)
-		rc = bind_all(rows->stmt, fmt, ap);
 	if (rc != SQLITE_OK)
 		return note(q, rc);
+	*ret_rows = take_ptr(rows);
+	return 0;
+}
+
+static int ask(struct sql *q, struct sql_rows **ret_rows, const char *sql, const char *fmt,
+	       va_list ap)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r = sql_prepare(q, sql, &rows);
+
+	if (r == 0)
+		r = note(q, bind_all(rows->stmt, fmt, ap));
+	if (r < 0)
+		return r;
 	*ret_rows = take_ptr(rows);
 	return 0;
 }
@@ -193,7 +209,10 @@ int sql_next(struct sql_rows *rows)
 
 	if (rc == SQLITE_ROW)
 		return 1;
-	return rc == SQLITE_DONE ? 0 : note(rows->q, rc);
+	if (rc != SQLITE_DONE)
+		return note(rows->q, rc);
+	rows->q->changed = sqlite3_changes(rows->q->db);
+	return 0;
 }
 
 struct sql_rows *sql_rows_free(struct sql_rows *rows)
@@ -218,7 +237,8 @@ int sql_run(struct sql *q, const char *sql, const char *fmt, ...)
 			;
 	if (r < 0 && !q->broken)
 		q->broken = r;
-	q->changed = r < 0 ? 0 : sqlite3_changes(q->db);
+	if (r < 0)
+		q->changed = 0;
 	return r;
 }
 
@@ -281,6 +301,67 @@ int sql_blob_exact(struct sql_rows *rows, int column, void *ret_buf, size_t len)
 	}
 	memcpy(ret_buf, p, len);
 	return 0;
+}
+
+/* ---- statements that are kept ----------------------------------------------- */
+
+/* SQLite takes "$1" for a name; 0, which no bind accepts, when the text has none such. */
+static int parameter(struct sql_rows *rows, size_t n)
+{
+	char name[24];
+
+	snprintf(name, sizeof(name), "$%zu", n);
+	return sqlite3_bind_parameter_index(rows->stmt, name);
+}
+
+int sql_set_u64(struct sql_rows *rows, size_t n, uint64_t v)
+{
+	if (v > INT64_MAX)
+		return note(rows->q, SQLITE_RANGE);
+	return note(rows->q,
+		    sqlite3_bind_int64(rows->stmt, parameter(rows, n), (sqlite3_int64)v));
+}
+
+int sql_set_text(struct sql_rows *rows, size_t n, const char *text)
+{
+	return note(rows->q,
+		    sqlite3_bind_text(rows->stmt, parameter(rows, n), text, -1, SQLITE_STATIC));
+}
+
+int sql_set_blob(struct sql_rows *rows, size_t n, const void *p, size_t len)
+{
+	return note(rows->q,
+		    sqlite3_bind_blob64(rows->stmt, parameter(rows, n), p, len, SQLITE_STATIC));
+}
+
+void sql_rewind(struct sql_rows *rows)
+{
+	sqlite3_reset(rows->stmt);
+	sqlite3_clear_bindings(rows->stmt);
+}
+
+bool sql_is_question(struct sql_rows *rows)
+{
+	return sqlite3_stmt_readonly(rows->stmt);
+}
+
+size_t sql_columns(struct sql_rows *rows)
+{
+	return (size_t)sqlite3_column_count(rows->stmt);
+}
+
+enum sql_type sql_type(struct sql_rows *rows, int column)
+{
+	switch (sqlite3_column_type(rows->stmt, column)) {
+	case SQLITE_INTEGER:
+		return SQL_U64;
+	case SQLITE_TEXT:
+		return SQL_TEXT;
+	case SQLITE_BLOB:
+		return SQL_BLOB;
+	default:
+		return SQL_NULL;
+	}
 }
 
 int sql_read_blob(struct sql *q, const char *table, const char *column, uint64_t rowid,
@@ -394,6 +475,13 @@ static int pragma(struct sql *q, const char *sql, uint64_t *ret_number, char *re
 	return 0;
 }
 
+/* hotfix_now_ms() in SQL, as PostgreSQL has it: the time by which leases and tokens end. */
+static void on_now_ms(sqlite3_context *context, int n, sqlite3_value **values)
+{
+	(void)n, (void)values;
+	sqlite3_result_int64(context, (sqlite3_int64)clock_real_ms());
+}
+
 static int configure(struct sql *q)
 {
 	static const char *const settings[] = {
@@ -403,13 +491,16 @@ static int configure(struct sql *q)
 		"PRAGMA secure_delete=OFF",
 	};
 	char sql[64];
-	int r = 0;
+	int r;
 
 	sqlite3_extended_result_codes(q->db, 1);
 	sqlite3_busy_timeout(q->db, SQL_BUSY_MS);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+	r = note(q, sqlite3_create_function(q->db, "hotfix_now_ms", 0,
+					    SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, on_now_ms,
+					    NULL, NULL));
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)
 		r = sql_run(q, settings[i], "");
 	if (r == 0) {
@@ -465,7 +556,7 @@ static int check_kind(struct sql *q, int32_t application_id, bool *ret_fresh)
 		return r;
 	*ret_fresh = id == 0 && tables == 0;
 	if (!*ret_fresh && (int32_t)id != application_id) {
-		snprintf(q->last, sizeof(q->last), "a database, but not one of hotfixd");
+		snprintf(q->last, sizeof(q->last), "a database, but another program's");
 		return -EUCLEAN;
 	}
 	return 0;
@@ -503,10 +594,10 @@ static int bring_up(struct sql *q, int32_t application_id, const char *const *mi
 		r = pragma(q, "PRAGMA user_version", &version, NULL, 0);
 	if (r == 0 && version > n_migrations) {
 		fail_set(f, FAIL_STORAGE,
-			 "%s: written by a newer hotfixd (schema %" PRIu64
+			 "%s: written by a newer version (schema %" PRIu64
 			 ", this one knows %zu)",
 			 q->path, version, n_migrations);
-		fail_hint(f, "Install the newer hotfixd again. Nothing was changed.");
+		fail_hint(f, "Install the newer version again. Nothing was changed.");
 		return -EPROTO;
 	}
 	if (r == 0)

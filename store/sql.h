@@ -39,7 +39,7 @@ bool sql_in_transaction(const struct sql *q);
  * char * (NULL binds NULL), 'b' const void * and size_t; bytes must outlive the statement.
  */
 int sql_run(struct sql *q, const char *sql, const char *fmt, ...);
-int sql_changed(struct sql *q); /* rows changed by the last sql_run */
+int sql_changed(struct sql *q); /* rows changed by the last statement that came to its end */
 uint64_t sql_last_id(struct sql *q);
 
 /* The same for a question: row by row, then free it. */
@@ -56,6 +56,20 @@ const void *sql_blob(struct sql_rows *rows, int column, size_t *ret_len);
 int sql_text_fit(struct sql_rows *rows, int column, char *ret_text, size_t room);
 /* -EUCLEAN when the column does not have len bytes. */
 int sql_blob_exact(struct sql_rows *rows, int column, void *ret_buf, size_t len);
+
+/*
+ * A statement to be run again and again: its values are numbered from 1, "$1" in its text. Setting
+ * one rewinds it. Bytes must outlive the run; NULL binds NULL.
+ */
+int sql_prepare(struct sql *q, const char *sql, struct sql_rows **ret_rows);
+int sql_set_u64(struct sql_rows *rows, size_t n, uint64_t v);
+int sql_set_text(struct sql_rows *rows, size_t n, const char *text);
+int sql_set_blob(struct sql_rows *rows, size_t n, const void *p, size_t len);
+void sql_rewind(struct sql_rows *rows);	     /* nothing is bound any more */
+bool sql_is_question(struct sql_rows *rows); /* it changes nothing */
+size_t sql_columns(struct sql_rows *rows);
+enum sql_type { SQL_NULL, SQL_U64, SQL_TEXT, SQL_BLOB };
+enum sql_type sql_type(struct sql_rows *rows, int column);
 
 /* One blob of a table by its rowid, straight into memory of the caller. */
 int sql_read_blob(struct sql *q, const char *table, const char *column, uint64_t rowid,

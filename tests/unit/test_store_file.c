@@ -242,7 +242,7 @@ static void a_newer_schema_is_left_alone(void **state)
 		assert_ok(sql_run(s->q, "PRAGMA user_version = 1000", ""));
 	}
 	len = file_bytes(path, &before);
-	open_fails(path, -EPROTO, "newer hotfixd (schema 1000");
+	open_fails(path, -EPROTO, "newer version (schema 1000");
 	assert_int_equal(file_bytes(path, &after), len);
 	assert_memory_equal(before, after, len);
 }
@@ -256,9 +256,9 @@ static void the_database_of_another_program_is_left_alone(void **state)
 	(void)state;
 	with_sqlite(path, 4711, "CREATE TABLE a(b)");
 	len = file_bytes(path, &before);
-	open_fails(path, -EUCLEAN, "not one of hotfixd");
+	open_fails(path, -EUCLEAN, "another program's");
 	with_sqlite(unit_path("plain.db"), 0, "CREATE TABLE a(b)");
-	open_fails(unit_path("plain.db"), -EUCLEAN, "not one of hotfixd");
+	open_fails(unit_path("plain.db"), -EUCLEAN, "another program's");
 	assert_int_equal(file_bytes(path, &after), len);
 	assert_memory_equal(before, after, len);
 }
