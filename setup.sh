@@ -78,10 +78,14 @@ need_system() {
 			"once the mirror is in reach, run this again"
 }
 
-# without_cluster COMMAND...: installing PostgreSQL makes no server of the system's
+# without_cluster COMMAND...: if it installs PostgreSQL, there is no server of the system's
 without_cluster() {
 	local status=0 conf=/etc/postgresql-common/createcluster.d/hotfixd.conf
 
+	if [[ " $* " != *' postgresql '* ]]; then
+		"$@"
+		return
+	fi
 	mkdir -p "${conf%/*}"
 	echo 'create_main_cluster = false' >"$conf"
 	"$@" || status=$?

@@ -54,7 +54,7 @@ struct db_batch *db_batch_new(void)
 	return calloc(1, sizeof(struct db_batch));
 }
 
-void db_forget(struct db_batch *b)
+static void forget(struct db_batch *b)
 {
 	for (size_t i = 0; i < b->statements.n; i++) {
 		empty(&db_statement(b, i)->cells);
@@ -63,13 +63,12 @@ void db_forget(struct db_batch *b)
 	empty(&b->statements);
 	empty(&b->values);
 	empty(&b->bytes);
-	b->n_judged = 0;
 }
 
 struct db_batch *db_batch_free(struct db_batch *b)
 {
 	if (b) {
-		db_forget(b);
+		forget(b);
 		empty(&b->topics);
 	}
 	free(b);
@@ -82,44 +81,57 @@ void db_give_up(struct db_batch *b, int r)
 		b->r = r;
 }
 
+struct db_batch *db_take(struct db_batch *b)
+{
+	struct db_batch *taken = db_batch_new();
+
+	if (!taken) {
+		db_give_up(b, -ENOMEM);
+		return NULL;
+	}
+	taken->statements = b->statements;
+	taken->values = b->values;
+	taken->bytes = b->bytes;
+	b->statements = b->values = b->bytes = (struct db_table){0};
+	b->n_judged = 0;
+	return taken;
+}
+
 static struct db_statement *last(struct db_batch *b)
 {
 	return b->statements.n ? db_statement(b, b->statements.n - 1) : NULL;
 }
 
-static void add_value(struct db_batch *b, char type, va_list ap)
+/* p NULL and no number: NULL. */
+static void put_value(struct db_batch *b, char type, uint64_t u, const void *p, size_t len)
 {
-	struct db_value v = {.type = type};
-	struct db_value *room;
-	const void *p = NULL;
+	struct db_value v = {.type = type == 'u' || p ? type : 0, .u = u, .len = len};
+	struct db_value *room = db_grow(&b->values, 1, sizeof(v));
 
-	switch (type) {
-	case 'u':
-		v.u = va_arg(ap, uint64_t);
-		if (v.u > INT64_MAX)
-			db_give_up(b, -ERANGE);
-		break;
-	case 's':
-		p = va_arg(ap, const char *);
-		v.len = p ? strlen(p) : 0;
-		break;
-	default:
-		p = va_arg(ap, const void *);
-		v.len = va_arg(ap, size_t);
-		break;
-	}
-	if (type != 'u' && !p)
-		v.type = 0;
-	else if (type != 'u' && keep(&b->bytes, p, v.len, &v.at) < 0)
+	if (type == 'u' && u > INT64_MAX)
+		db_give_up(b, -ERANGE);
+	else if (!room || (p && keep(&b->bytes, p, len, &v.at) < 0))
 		db_give_up(b, -ENOMEM);
-	room = db_grow(&b->values, 1, sizeof(v));
-	if (!room) {
-		db_give_up(b, -ENOMEM);
+	if (b->r < 0)
 		return;
-	}
 	*room = v;
 	b->values.n++;
 	last(b)->n_values++;
+}
+
+static void add_value(struct db_batch *b, char type, va_list *ap)
+{
+	const void *p;
+
+	if (type == 'u') {
+		put_value(b, type, va_arg(*ap, uint64_t), NULL, 0);
+	} else if (type == 's') {
+		p = va_arg(*ap, const char *);
+		put_value(b, type, 0, p, p ? strlen(p) : 0);
+	} else {
+		p = va_arg(*ap, const void *);
+		put_value(b, type, 0, p, va_arg(*ap, size_t));
+	}
 }
 
 static void add(struct db_batch *b, const char *sql, const char *fmt, bool many)
@@ -141,11 +153,10 @@ static void add(struct db_batch *b, const char *sql, const char *fmt, bool many)
 	b->statements.n++;
 }
 
-/* A va_list goes by reference here, whatever it is made of. */
 static void add_values(struct db_batch *b, va_list *ap)
 {
 	for (const char *type = b->r < 0 ? "" : last(b)->fmt; *type && b->r == 0; type++)
-		add_value(b, *type, *ap);
+		add_value(b, *type, ap);
 }
 
 void db_add(struct db_batch *b, const char *sql, const char *fmt, ...)
@@ -218,15 +229,16 @@ bool db_is_conditional(const struct db_batch *b)
 	return false;
 }
 
+void db_check(struct db_batch *b, const struct db_statement *s)
+{
+	if (s->demands && s->touched != s->demand)
+		db_give_up(b, -ESTALE);
+}
+
 int db_judge(struct db_batch *b)
 {
 	do {
-		for (; b->r == 0 && b->n_judged < b->statements.n; b->n_judged++) {
-			const struct db_statement *s = db_statement(b, b->n_judged);
-
-			if (s->demands && s->touched != s->demand)
-				db_give_up(b, -ESTALE);
-		}
+		b->n_judged = b->statements.n;
 		if (b->r == 0 && b->more)
 			take_ptr(b->more)(b, b->more_cookie);
 	} while (b->r == 0 && b->more && b->n_judged == b->statements.n);
@@ -401,6 +413,11 @@ int db_run(struct db *d, struct db_batch *b, struct fail *reterr_fail)
 
 /* ---- what came back ---------------------------------------------------------------- */
 
+size_t db_n_statements(const struct db_batch *b)
+{
+	return b->statements.n;
+}
+
 uint64_t db_touched(const struct db_batch *b, size_t statement)
 {
 	return statement < b->statements.n ? db_statement(b, statement)->touched : 0;
@@ -460,4 +477,24 @@ const char *db_text(struct db_row row, size_t column)
 	size_t len;
 
 	return db_blob(row, column, &len);
+}
+
+/* ---- from one database to another ---------------------------------------------------- */
+
+void db_row_from(struct db_batch *b, struct db_row row)
+{
+	for (size_t i = 0; b->r == 0 && i < last(b)->n_columns; i++) {
+		const struct db_value *v = cell(row, i);
+		size_t len;
+		const void *p = db_blob(row, i, &len);
+
+		put_value(b, last(b)->fmt[i], v->u, v->type == 's' || v->type == 'b' ? p : NULL,
+			  len);
+	}
+}
+
+void db_add_from(struct db_batch *b, const char *sql, const char *fmt, struct db_row row)
+{
+	add(b, sql, fmt, false);
+	db_row_from(b, row);
 }

@@ -92,7 +92,7 @@ struct db_batch *db_batch_new(void); /* NULL: out of memory */
 struct db_batch *db_batch_free(struct db_batch *b);
 
 /*
- * One statement; sql and fmt are literals. fmt names the values $1, $2, ...: 'u' uint64_t (at
+ * One statement; sql and fmt outlive the batch. fmt names the values $1, $2, ...: 'u' uint64_t (at
  * most INT64_MAX), 's' const char * (NULL binds NULL), 'b' const void * and size_t (NULL binds
  * NULL). They are copied. After the first error the rest do nothing, and the batch ends with
  * it. Statements are numbered from 0.
@@ -114,8 +114,11 @@ void db_wake(struct db_batch *b, const char *topic);
  */
 void db_then(struct db_batch *b, void (*more)(struct db_batch *b, void *cookie), void *cookie);
 void db_give_up(struct db_batch *b, int r); /* rolls back; the first r counts */
-/* Statements that have run and their results; numbers begin with 0 again. */
-void db_forget(struct db_batch *b);
+/*
+ * What has run, with its results, as a batch of its own; the numbers of b begin with 0 again.
+ * NULL: out of memory, and b gave up.
+ */
+struct db_batch *db_take(struct db_batch *b);
 
 /* done gets the batch back: r as above, and the words for an operator when it is negative. */
 typedef void (*db_done_fn)(struct db_batch *b, int r, const struct fail *fail, void *cookie);
@@ -127,6 +130,7 @@ void db_turn(struct db *d, int wait_ms);
 
 /* ---- results ------------------------------------------------------------------- */
 
+size_t db_n_statements(const struct db_batch *b);
 uint64_t db_touched(const struct db_batch *b, size_t statement); /* rows changed or given */
 size_t db_n_rows(const struct db_batch *b, size_t statement);	 /* rows given */
 
@@ -135,6 +139,10 @@ struct db_row {
 	const struct db_batch *batch;
 	size_t statement, first; /* cell */
 };
+
+/* The first columns of a row, as many as fmt names, are the values. */
+void db_add_from(struct db_batch *b, const char *sql, const char *fmt, struct db_row row);
+void db_row_from(struct db_batch *b, struct db_row row);
 
 struct db_row db_get(const struct db_batch *b, size_t statement, size_t row);
 bool db_is_null(struct db_row row, size_t column);

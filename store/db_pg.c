@@ -429,10 +429,11 @@ static int send_commit(struct engine *e, const struct db_batch *b)
 }
 
 /* What the batch has and has not run; and its end, if nothing is to be decided before. */
-static int send_round(struct engine *e, const struct db_batch *b)
+static int send_round(struct engine *e, struct db_batch *b)
 {
 	int r = 0;
 
+	b->deadline_ms = e->now_ms + e->d->opts.answer_ms;
 	for (size_t i = b->n_judged; r == 0 && i < b->statements.n; i++)
 		r = send_statement(e, b, i);
 	if (r < 0)
@@ -539,6 +540,8 @@ static void on_answer(struct engine *e, struct db_batch *b, PGresult *res)
 		note_result(e, res);
 	else if (what >= 0 && read_rows(res, db_statement(b, (size_t)what)) < 0 && e->r == 0)
 		set_fail(e, -ENOMEM, "reading an answer");
+	else if (what >= 0)
+		db_check(b, db_statement(b, (size_t)what));
 	else if (what == PG_COMMIT && strcmp(PQcmdStatus(res), "COMMIT") != 0 && e->r == 0)
 		set_fail(e, -EIO, "the server rolled back");
 }
@@ -564,8 +567,8 @@ static void on_round(struct engine *e, struct db_batch *b)
 	}
 	switch (e->state) {
 	case PG_RUNNING:
-		r = e->r < 0 ? e->r : db_judge(b);
-		if (r < 0 && e->r == 0) {
+		r = e->r < 0 && b->r == 0 ? e->r : db_judge(b);
+		if (r < 0 && r != e->r) {
 			e->r = r;
 			e->fail.message[0] = 0; /* db.c has words for what is its own */
 		}

@@ -44,7 +44,7 @@ struct db_statement {
 struct db_batch {
 	STAILQ_ENTRY(db_batch) next;
 	struct db_table statements, values, bytes, topics;
-	size_t n_judged; /* statements whose demands were looked at */
+	size_t n_judged; /* statements that have run */
 	int r;
 	void (*more)(struct db_batch *b, void *cookie);
 	void *more_cookie;
@@ -93,6 +93,8 @@ static inline const void *db_bytes(const struct db_batch *b, const struct db_val
 /* A cell of the next row of a result. */
 int db_cell(struct db_statement *s, char type, uint64_t u, const void *p, size_t len);
 
+/* After each statement, in their order: what it demands counts before a later one's failure. */
+void db_check(struct db_batch *b, const struct db_statement *s);
 /* It has to be looked at before the commit. */
 bool db_is_conditional(const struct db_batch *b);
 /* What was added has run. 1: there is more to run; 0: commit; -errno: roll back. */

@@ -7,9 +7,9 @@
 
 #define CACHE_PRAGMA "PRAGMA cache_size=-16384" /* KiB: a fleet's pages, not one host's */
 
-/* A statement once parsed is kept; literals are told apart by where they stand. */
+/* A statement once parsed is kept, by its text. */
 struct kept {
-	const char *sql;
+	char *sql;
 	struct sql_rows *rows;
 };
 
@@ -24,8 +24,12 @@ static void file_close(struct db *d)
 
 	if (!e)
 		return;
-	for (size_t i = 0; i < e->kept.n; i++)
-		sql_rows_free(((struct kept *)e->kept.items)[i].rows);
+	for (size_t i = 0; i < e->kept.n; i++) {
+		struct kept *k = (struct kept *)e->kept.items + i;
+
+		sql_rows_free(k->rows);
+		free(k->sql);
+	}
 	free(e->kept.items);
 	sql_free(e->q);
 	free(e);
@@ -90,7 +94,7 @@ static int prepare(struct engine *e, const struct db_statement *s, struct sql_ro
 	int r;
 
 	for (size_t i = 0; i < e->kept.n; i++)
-		if (k[i].sql == s->sql) {
+		if (strcmp(k[i].sql, s->sql) == 0) {
 			*ret_rows = k[i].rows;
 			return 0;
 		}
@@ -100,7 +104,11 @@ static int prepare(struct engine *e, const struct db_statement *s, struct sql_ro
 	r = s->many ? prepare_many(e->q, s, ret_rows) : sql_prepare(e->q, s->sql, ret_rows);
 	if (r < 0)
 		return r;
-	*k = (struct kept){.sql = s->sql, .rows = *ret_rows};
+	*k = (struct kept){.sql = strdup(s->sql), .rows = *ret_rows};
+	if (!k->sql) {
+		sql_rows_free(k->rows);
+		return -ENOMEM;
+	}
 	e->kept.n++;
 	return 0;
 }
@@ -189,8 +197,13 @@ static int run_batch(struct engine *e, struct db_batch *b)
 	if (r < 0)
 		return r;
 	do {
-		for (size_t i = b->n_judged; r >= 0 && i < b->statements.n; i++)
+		for (size_t i = b->n_judged; r >= 0 && i < b->statements.n; i++) {
 			r = run_statement(e, b, db_statement(b, i));
+			if (r == 0)
+				db_check(b, db_statement(b, i));
+			if (r == 0)
+				r = b->r;
+		}
 		if (r >= 0)
 			r = db_judge(b);
 	} while (r > 0);

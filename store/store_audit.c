@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The chain: hash(n) = SHA-256(hash(n-1) || row(n)), hash(0) = 32 zero bytes, and row(n) is
+ * The chain (store/chain.h), of rows
  *
  *	"hotfixd audit 1\n"  seq u64  at_ms u64  actor_uid u32
- *	action, subject, result: each u32 length and bytes
- *	detail: u32 length and the stored JSON text, or 0xffffffff for none
+ *	action, subject, result, and the stored JSON text of detail, if there is one
  *
- * with little-endian numbers, so that no two rows have the same bytes. seq runs from 1
- * without gaps. Whoever can write the file can write a new chain: what proves that the end
+ * seq runs from 1 without gaps. Whoever can write the file can write a new chain: what proves that the end
  * was not cut off or replaced is a head that was exported before.
  */
 #include <errno.h>
@@ -16,13 +14,13 @@
 
 #include "lib/clock.h"
 #include "store/bytes.h"
+#include "store/chain.h"
 #include "store/checkpoint.h"
 #include "store/sql.h"
 #include "store/store.h"
 #include "store/store_private.h"
 
 #define DOMAIN	   "hotfixd audit 1\n"
-#define NO_DETAIL  UINT32_MAX
 #define TEXT_BYTES 256
 
 struct row {
@@ -31,46 +29,11 @@ struct row {
 	const char *action, *subject, *result, *detail;
 };
 
-static uint8_t *put(uint8_t *p, uint64_t v, int bytes)
+static void row_hash(const uint8_t previous[BYTES_SHA256], const struct row *row,
+		     uint8_t ret_hash[BYTES_SHA256])
 {
-	for (int i = 0; i < bytes; i++)
-		*p++ = (uint8_t)(v >> (8 * i));
-	return p;
-}
-
-static uint8_t *put_text(uint8_t *p, const char *s)
-{
-	size_t len = strlen(s);
-
-	p = put(p, len, 4);
-	memcpy(p, s, len);
-	return p + len;
-}
-
-static int row_hash(const uint8_t previous[BYTES_SHA256], const struct row *row,
-		    uint8_t ret_hash[BYTES_SHA256])
-{
-	size_t texts = strlen(row->action) + strlen(row->subject) + strlen(row->result) +
-		       (row->detail ? strlen(row->detail) : 0);
-	AUTO_FREE uint8_t *buf =
-		malloc(BYTES_SHA256 + sizeof(DOMAIN) + 8 + 8 + 4 + 4 * 4 + texts);
-	uint8_t *p = buf;
-
-	if (!buf)
-		return -ENOMEM;
-	memcpy(p, previous, BYTES_SHA256);
-	p += BYTES_SHA256;
-	memcpy(p, DOMAIN, sizeof(DOMAIN) - 1);
-	p += sizeof(DOMAIN) - 1;
-	p = put(p, row->seq, 8);
-	p = put(p, row->at_ms, 8);
-	p = put(p, row->actor_uid, 4);
-	p = put_text(p, row->action);
-	p = put_text(p, row->subject);
-	p = put_text(p, row->result);
-	p = row->detail ? put_text(p, row->detail) : put(p, NO_DETAIL, 4);
-	bytes_sha256(buf, (size_t)(p - buf), ret_hash);
-	return 0;
+	chain_hash(previous, ret_hash, DOMAIN, "uudssss", row->seq, row->at_ms, row->actor_uid,
+		   row->action, row->subject, row->result, row->detail);
 }
 
 /* The newest row's number and hash; 0 and zeros before the first. */
@@ -99,9 +62,7 @@ static int append(struct store *s, struct row *row)
 	if (r < 0)
 		return r;
 	row->seq++;
-	r = row_hash(previous, row, hash);
-	if (r < 0)
-		return r;
+	row_hash(previous, row, hash);
 	return sql_run(
 		s->q,
 		"INSERT INTO audit(seq, at_ms, actor_uid, action, subject, result, detail,"
@@ -230,9 +191,8 @@ static int verify_next(struct sql_rows *rows, uint64_t seq, uint8_t hash[BYTES_S
 	if (r <= 0)
 		return r;
 	read_row(rows, &row);
-	r = row_hash(hash, &row, wanted);
-	if (r == 0)
-		r = sql_blob_exact(rows, 7, has, sizeof(has));
+	row_hash(hash, &row, wanted);
+	r = sql_blob_exact(rows, 7, has, sizeof(has));
 	if (r < 0)
 		return r;
 	if (row.seq != seq || memcmp(has, wanted, sizeof(has)) != 0)

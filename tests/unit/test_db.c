@@ -270,7 +270,7 @@ static void add_what_was_read(struct db_batch *b, void *cookie)
 
 	if (*left == 99)
 		db_give_up(b, -EPERM);
-	db_forget(b);
+	db_batch_free(db_take(b));
 	db_add(b, "UPDATE item SET n = $1 WHERE name = 'a' RETURNING n", "u", n * 2);
 	db_demand(b, 1);
 	if (--*left)
