@@ -224,9 +224,10 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 		r = hotfixes_new(&opts, &d->hotfixes);
 	if (r == 0) {
 		d->hotfixes->host_id = record_host_id(d->record);
-		authority_check_stored(d->store);
 		r = reconcile_start(d->hotfixes, on_reconciled, d);
 	}
+	if (r == 0) /* while a worker looks at the kernel */
+		authority_check_stored(d->store);
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "start failed: %s", strerror(-r));
 	return 0;
