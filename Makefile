@@ -34,7 +34,7 @@ L_FLAGS	 = $(HARDEN) -pie -pthread -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
 B_FLAGS	 = -target bpf -mcpu=v3 -std=gnu11 -O2 -g -Wall -Werror -I. -I$B/include/hotfixd $(BPF_CFLAGS)
 
 # In the order of linking: a folder uses only those to its right (tests/lint checks it).
-FOLDERS	:= server cli store bpf lib
+FOLDERS	:= server cli server/controller store bpf lib
 BASE	:= store bpf lib
 csrc	 = $(filter-out %.bpf.c,$(wildcard $(1:%=%/*.c)))
 bsrc	 = $(wildcard $(1:%=%/*.bpf.c))
