@@ -59,7 +59,9 @@ struct judge_finding judge_metric(const struct judge_metric *m, const struct jud
 		snprintf(f.note, sizeof(f.note), "%s", why);
 		return f;
 	}
-	f.limit = fmax(f.control * m->ratio, f.control + m->guard);
+	f.limit = f.control * m->ratio;
+	if (f.limit < f.control + m->guard)
+		f.limit = f.control + m->guard;
 	f.verdict = f.value <= f.limit ? JUDGE_PASS : JUDGE_FAIL;
 	return f;
 }

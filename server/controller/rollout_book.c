@@ -291,7 +291,8 @@ void rollout_stratum_enter(struct rollout *r, struct stratum *s, enum stratum_st
 		lift_to(r, heap_owner(node, struct rollout_host, queue), &list);
 
 	s->state = next;
-	snprintf(s->canary, sizeof(s->canary), "%s", canary);
+	if (canary != s->canary)
+		snprintf(s->canary, sizeof(s->canary), "%s", canary);
 	for (; (h = list); list = h->next)
 		rollout_lay(r, h);
 	place_stratum(r, s);
