@@ -559,37 +559,44 @@ static enum host_state reported_back(const struct rollout *r, const struct rollo
 {
 	if (rep->word != h->word)
 		return h->state;
-	if (rep->state == HOST_ROLLBACK_FAILED || rep->state == HOST_QUARANTINED)
+	if (rep->state == HOST_QUARANTINED && rep->committed != r->serial)
 		return rep->state;
+	if (rep->state == HOST_ROLLBACK_FAILED || rep->state == HOST_QUARANTINED)
+		return HOST_ROLLBACK_FAILED;
 	if (rep->committed == r->serial) /* the end of its trial came too late: it goes on */
 		return h->action == ROLLOUT_END_TRIAL ? HOST_COMMITTED : h->state;
 	return host_is(rep->state, HOST_FLIES) ? h->state : HOST_ROLLED_BACK;
 }
 
-/* What a report makes of a host; reports of an older word are taken only where it had begun. */
+/* What a report makes of a host. Of reports about an older word only counts that it had begun. */
 static enum host_state reported(const struct rollout *r, const struct rollout_host *h,
 				const struct rollout_report *rep)
 {
 	bool current = h->offer && rep->word >= h->offer;
 	bool says = host_is(rep->state, HOST_BEGUN | HOST_FAILED);
-	bool rebooted = h->boot_id[0] && strcmp(h->boot_id, rep->boot_id) != 0 &&
-			rep->state != HOST_COMMITTED && !host_is(rep->state, HOST_FAILED);
+	bool has = rep->committed == r->serial, begun = host_is(h->state, HOST_BEGUN);
+	bool flies = host_is(h->state, HOST_FLIES);
 	enum host_why why;
 
-	if (rep->state == HOST_COMMITTED && rep->committed != r->serial)
+	if (rep->state == HOST_COMMITTED && !has)
 		return h->state;
-	if (h->state == HOST_ROLLING_BACK || (h->state == HOST_LOST && h->back))
+	if (h->state == HOST_ROLLING_BACK || h->state == HOST_ROLLBACK_FAILED ||
+	    (h->state == HOST_LOST && h->back))
 		return reported_back(r, h, rep);
 	if (host_is(h->state, HOST_IDLE))
 		return current && says ? rep->state : h->state;
 	if (h->state == HOST_RECALLED && !(current && says))
 		return rep->word == h->word ? rollout_idle(r, h, &why) : h->state;
-	if (rebooted &&
-	    (h->state == HOST_APPLYING || h->state == HOST_TRIAL || h->state == HOST_LOST))
+	if (begun && (flies || h->state == HOST_LOST) && !host_is(rep->state, HOST_FAILED) &&
+	    !has && strcmp(h->boot_id, rep->boot_id) != 0)
 		return HOST_CRASHED;
-	if (!current || host_is(rep->state, HOST_IDLE))
+	if (!current)
 		return h->state;
-	return rep->state;
+	if (!host_is(rep->state, HOST_IDLE))
+		return rep->state;
+	if (!begun || !flies)
+		return h->state;
+	return has ? HOST_COMMITTED : HOST_DRIFTED; /* it ended, and that report was lost */
 }
 
 static int on_report(struct rollout *r, const struct rollout_event *ev,
@@ -793,9 +800,10 @@ static void start_wave(struct rollout *r)
 		      r->spec.wave[r->wave].name, r->members);
 }
 
+/* Of the canaries at least one must have come that far, unless nobody is left to wait for. */
 static bool all_attached(const struct rollout *r)
 {
-	bool any = r->wave > 0;
+	bool any = r->wave || !r->count[HOST_DEFERRED];
 
 	for (size_t i = 0; i < r->n_strata && !any; i++)
 		any = r->stratum[i]->state != STRATUM_NEW;
