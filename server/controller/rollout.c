@@ -141,8 +141,9 @@ void rollout_touch(struct rollout *r, struct rollout_host *h)
 	h->dirty = true;
 }
 
-static struct rollout_audit *audit(struct rollout *r, const struct rollout_host *h,
-				   const char *code, bool alarm, const char *fmt, va_list args)
+__attribute__((format(printf, 5, 0))) static struct rollout_audit *audit(
+	struct rollout *r, const struct rollout_host *h, const char *code, bool alarm,
+	const char *fmt, va_list args)
 {
 	struct rollout_audit *a;
 

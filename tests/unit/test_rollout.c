@@ -546,6 +546,38 @@ static void a_held_host_is_told_nothing(void **state)
 	rig_end();
 }
 
+static void what_a_host_was_offered_is_taken_back_when_it_is_held(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave("", 10);
+	id = rig_any(HOST_OFFERED);
+	rig_of(id)->facts.held = true;
+	rig_tell(rig_of(id));
+	assert_host(id, RECALLED);
+	assert_int_equal(rig_of(id)->word.action, ROLLOUT_WITHDRAW);
+	REPORT(id, PENDING);
+	assert_host(id, EXCLUDED);
+	rig_end();
+}
+
+static void a_host_that_moves_to_another_kernel_waits_for_its_canary(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave("", 10);
+	id = rig_any(HOST_OFFERED);
+	snprintf(rig_of(id)->kernel, sizeof(rig_of(id)->kernel), "7.2");
+	rig_tell(rig_of(id));
+	assert_host(id, RECALLED);
+	REPORT(id, PENDING);
+	assert_host(id, OFFERED); /* as that canary itself */
+	assert_true(rollout_find(rig.r, id)->canary);
+	rig_end();
+}
+
 static void pins_and_later_serials_and_quarantine_exclude(void **state)
 {
 	(void)state;
@@ -921,6 +953,30 @@ static void without_auto_promote_each_wave_waits(void **state)
 	DO(RESUME, .actor = "bob");
 	rig_run(HOUR_MS);
 	assert_rollout(SUCCEEDED);
+	rig_end();
+}
+
+static void a_wave_is_not_left_before_those_that_came_back_are_through(void **state)
+{
+	const char *id;
+
+	(void)state;
+	rig_begin("{" QUICK
+		  ",'pause_after':['wave-1'],'max_in_flight':100,'max_per_domain':'100%'}");
+	rig_join_many(10, "6.1", 1);
+	rig_start();
+	while (rig.r->wave < 1)
+		rig_run(MINUTE_MS);
+	id = rig_any(HOST_OFFERED);
+	DO(HEARTBEAT, .host = id, .missed = 3);
+	rig_run(HOUR_MS);
+	assert_paused_for(GATE);
+	DO(HEARTBEAT, .host = id, .missed = 0);
+	DO(PROMOTE, .actor = "bob");
+	assert_host(id, OFFERED);
+	assert_int_equal(rig.r->wave, 1);
+	rig_obey();
+	assert_int_equal(rig.r->wave, 2);
 	rig_end();
 }
 
@@ -1364,6 +1420,8 @@ int main(void)
 		cmocka_unit_test(a_host_that_comes_back_has_its_turn_at_once),
 		cmocka_unit_test(late_hosts_are_left_out_when_it_is_not_dynamic),
 		cmocka_unit_test(a_held_host_is_told_nothing),
+		cmocka_unit_test(what_a_host_was_offered_is_taken_back_when_it_is_held),
+		cmocka_unit_test(a_host_that_moves_to_another_kernel_waits_for_its_canary),
 		cmocka_unit_test(pins_and_later_serials_and_quarantine_exclude),
 		cmocka_unit_test(a_bake_stands_while_the_rollout_is_paused),
 		cmocka_unit_test(time_that_nobody_watched_does_not_bake),
@@ -1387,6 +1445,7 @@ int main(void)
 		cmocka_unit_test(a_lost_engine_pauses_until_it_is_back),
 		cmocka_unit_test(promote_ends_a_bake_and_a_gate),
 		cmocka_unit_test(without_auto_promote_each_wave_waits),
+		cmocka_unit_test(a_wave_is_not_left_before_those_that_came_back_are_through),
 		cmocka_unit_test(an_abort_is_final),
 		cmocka_unit_test(an_abort_of_the_wave_keeps_the_waves_before),
 		cmocka_unit_test(a_failed_version_is_tried_again_only_on_request),

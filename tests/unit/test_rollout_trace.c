@@ -241,6 +241,9 @@ static void check_books(const struct rollout *r)
 			(host_is(h->state, HOST_BEGUN) || h->state == HOST_ROLLING_BACK ||
 			 h->state == HOST_ROLLBACK_FAILED);
 		flying_back += h->state == HOST_ROLLING_BACK;
+		HOLDS(!h->held || !host_is(h->state, HOST_FLIES) ||
+			      host_is(h->state, HOST_BEGUN) || h->state == HOST_RECALLED,
+		      "%s is held, but what it was offered was not taken back", h->id);
 		HOLDS(h->wave == ROLLOUT_NO_WAVE || h->wave <= r->wave, "%s is in a later wave",
 		      h->id);
 		HOLDS(h->wave == world.host[atoi(h->id + 1)].wave ||
@@ -315,13 +318,15 @@ static void step(struct rollout_event ev)
 {
 	struct rollout *r = world.r;
 	enum rollout_state before = r->state;
-	uint64_t generation = r->generation, clock_ms = r->clock_ms;
+	uint64_t generation = r->generation, clock_ms = r->clock_ms, anchor_ms = r->anchor_ms;
 	int result = rollout_step(r, &ev, world.now_ms, &world.fx, NULL);
 	const struct rollout_effects *fx = &world.fx;
 
 	HOLDS(r->generation == generation + fx->changed, "the generation is not one more");
 	HOLDS(fx->changed || (!fx->n_words && !fx->n_hosts && !fx->n_audits),
 	      "effects without a change");
+	HOLDS(fx->changed || (r->clock_ms == clock_ms && r->anchor_ms == anchor_ms),
+	      "time passed without a change");
 	HOLDS(result == 0 || !fx->changed, "refused, but something has changed");
 	HOLDS(r->clock_ms >= clock_ms && r->clock_ms <= clock_ms + ROLLOUT_STEP_MAX_MS,
 	      "the clock went from %" PRIu64 " to %" PRIu64, clock_ms, r->clock_ms);
@@ -387,6 +392,9 @@ static void take_over(void)
 	again = text_of(world.twin);
 	HOLDS(strcmp(again, text) == 0, "what was read is not what was written");
 	HOLDS(memcmp(world.twin->count, world.r->count, sizeof(world.r->count)) == 0 &&
+		      world.twin->row == world.r->row &&
+		      world.twin->forgiven == world.r->forgiven &&
+		      world.twin->progress_ms == world.r->progress_ms &&
 		      world.twin->members == world.r->members &&
 		      world.twin->failed == world.r->failed &&
 		      world.twin->failed_canaries == world.r->failed_canaries &&
