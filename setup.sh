@@ -16,8 +16,8 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 DEPS=$(realpath -m "${DEPS:-build/deps}")
 LIBBPF_MIN=1.4
-LIBS="libevent libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols libsystemd
-	libcap libseccomp cmocka libelf zlib libpq"
+LIBS="libevent libevent_openssl libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols
+	libsystemd libcap libseccomp cmocka libelf zlib libpq"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
