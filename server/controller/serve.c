@@ -23,10 +23,11 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 
-#define BACKLOG	    4096
-#define PACE_MS	    100 /* accepts_per_s is kept in steps of this */
-#define RETRY_MIN_S 5	/* Retry-After: between the two */
-#define RETRY_MAX_S 30
+#define ONE_RECORD_MAX 8192
+#define BACKLOG	       4096
+#define PACE_MS	       100 /* accepts_per_s is kept in steps of this */
+#define RETRY_MIN_S    5   /* Retry-After: between the two */
+#define RETRY_MAX_S    30
 
 struct serve {
 	LIST_ENTRY(serve) link;
@@ -478,6 +479,9 @@ void serve_answer_bytes(struct evhttp_request *req, int status, const char *type
 	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
 	evhttp_send_reply(req, status, NULL, b);
 	evbuffer_free(b);
+	/* Headers and body would be a TLS record and a system call each. */
+	if (c && len <= ONE_RECORD_MAX)
+		evbuffer_pullup(bufferevent_get_output(c->bev), -1);
 }
 
 void serve_answer(struct evhttp_request *req, int status, json_t *doc_or_null)
