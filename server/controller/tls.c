@@ -189,7 +189,7 @@ static int load(const struct tls_opts *o, struct side *side, struct fail *reterr
 
 int tls_reload(struct tls *t, struct fail *reterr_fail)
 {
-	struct side side = {NULL};
+	struct side side = {.context = NULL};
 	int r = load(&t->opts, &side, reterr_fail);
 
 	if (r < 0) {
