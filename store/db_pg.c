@@ -668,12 +668,21 @@ static void look(struct engine *e)
 	ask(e, PG_LOOKING, "SELECT version, application_id FROM hotfix_schema");
 }
 
+static bool is_ready(const PGconn *conn, short events)
+{
+	struct pollfd p = {.fd = PQsocket(conn), .events = events};
+
+	return poll(&p, 1, 0) > 0;
+}
+
+static short connecting_events(const struct engine *e)
+{
+	return e->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+}
+
 static void on_connecting(struct engine *e)
 {
-	struct pollfd p = {.fd = PQsocket(e->conn),
-			   .events = e->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT};
-
-	if (poll(&p, 1, 0) <= 0) /* libpq trusts that the socket is ready */
+	if (!is_ready(e->conn, connecting_events(e))) /* libpq trusts that it is */
 		return;
 	e->polling = PQconnectPoll(e->conn);
 	if (e->polling == PGRES_POLLING_FAILED) {
@@ -834,11 +843,13 @@ static void converse(struct engine *e)
 {
 	bool more = true;
 
-	if (!PQconsumeInput(e->conn)) {
-		/* What the server said last may explain it. */
-		lose(e, PQerrorMessage(e->conn));
-		return;
-	}
+	/* A connection that has ended behind its last words is not asked anything any more. */
+	do {
+		if (!PQconsumeInput(e->conn)) {
+			lose(e, PQerrorMessage(e->conn));
+			return;
+		}
+	} while (e->state == PG_READY && is_ready(e->conn, POLLIN));
 	while (more && e->conn) {
 		if (e->state == PG_READY && !STAILQ_EMPTY(&e->d->queue))
 			start(e);
@@ -922,7 +933,7 @@ static void pg_want(struct db *d, uint64_t now_ms, struct db_want *ret_want)
 		return;
 	ret_want->fd = PQsocket(e->conn);
 	if (e->state == PG_CONNECTING)
-		ret_want->events = e->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+		ret_want->events = connecting_events(e);
 	else
 		ret_want->events = (short)(POLLIN | (e->flushing ? POLLOUT : 0));
 }

@@ -35,7 +35,7 @@ int fleet_claim(struct fleet *f, const char *owner, uint64_t lease_ms, fleet_don
 		"UPDATE rollout SET owner = $1, epoch = epoch + 1,"
 		" lease_until_ms = hotfix_now_ms() + $2 WHERE id = (SELECT id FROM rollout"
 		"  WHERE active = 1 AND lease_until_ms <= hotfix_now_ms()"
-		"  ORDER BY lease_until_ms, id LIMIT 1)"
+		"  ORDER BY epoch, id LIMIT 1)"
 		" AND active = 1 AND lease_until_ms <= hotfix_now_ms()"
 		" RETURNING " ROLLOUT_COLUMNS,
 		"su", owner, lease_ms);
