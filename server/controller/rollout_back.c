@@ -19,10 +19,11 @@ static bool in_scope(const struct rollout *r, const struct rollout_host *h)
 void rollout_back_begin(struct rollout *r, enum rollout_scope scope, const char *code,
 			const char *text)
 {
-	rollout_note(r, NULL, code, true, "%s", text);
 	r->scope = scope;
-	if (r->state != ROLLOUT_SUCCEEDED && r->state != ROLLOUT_ABORTING)
+	if (rollout_is_live(r))
 		rollout_enter(r, ROLLOUT_ABORTING, code, "%s", text);
+	else
+		rollout_note(r, NULL, code, true, "%s", text);
 	for (size_t i = 0; i < r->n_hosts; i++) {
 		struct rollout_host *h = r->host[i];
 

@@ -2,7 +2,10 @@
 /*
  * server/controller/rollout_private.h -- what the files of the engine share, and nobody else.
  *
- *	rollout.c	events, the two machines (rollout, stratum), what follows by itself
+ *	rollout.c	its states, effects, what follows by itself; a step
+ *	rollout_host.c	a host's state, facts and reports
+ *	rollout_wave.c	canaries, offers, judgement: a wave from start to end
+ *	rollout_user.c	what users ask for
  *	rollout_back.c	the way back
  *	rollout_book.c	hosts, strata and domains, counted and queued
  *	rollout_json.c	to JSON and back
@@ -20,6 +23,13 @@
 #define ROLLOUT_KEY_BYTES  256 /* label values with '/' between them */
 #define ROLLOUT_NO_WAVE	   UINT8_MAX
 #define ROLLOUT_BOOT_BYTES 40
+
+/* On a wave. */
+enum verdict {
+	VERDICT_NONE,
+	VERDICT_ACCEPTED, /* promoted: not judged again */
+	VERDICT_GATE,	  /* it passed, and its gate is behind it */
+};
 
 enum stratum_state {
 	STRATUM_NEW,	/* waits for a host that can be its canary */
@@ -152,21 +162,49 @@ size_t rollout_fill(struct rollout *r);
 void rollout_new_wave(struct rollout *r, uint8_t wave);
 
 /* ---- rollout.c ---- */
-bool rollout_runs(enum rollout_state state); /* one of the four states of a wave */
-void rollout_touch(struct rollout *r, struct rollout_host *h);
-void rollout_note(struct rollout *r, const struct rollout_host *h, const char *code, bool alarm,
-		  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+bool rollout_may(enum rollout_state from, enum rollout_state to);
+bool rollout_runs(enum rollout_state state);   /* one of the four states of a wave */
+bool rollout_is_live(const struct rollout *r); /* or paused in one */
 /* The only writer of the rollout's state: checks the move, writes it down. */
 void rollout_enter(struct rollout *r, enum rollout_state next, const char *code,
 		   const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void rollout_touch(struct rollout *r, struct rollout_host *h);
+void rollout_note(struct rollout *r, const struct rollout_host *h, const char *code, bool alarm,
+		  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void rollout_send(struct rollout *r, struct rollout_host *h, enum rollout_action action,
+		  uint64_t from, uint64_t to);
+uint32_t rollout_pauses(const struct rollout *r); /* with the facts */
+void rollout_pause_for(struct rollout *r, enum rollout_pause pause, const char *code,
+		       const char *text);
+void rollout_stop(struct rollout *r, uint64_t on_failure, const char *code, const char *text);
+/* More failed than may of the canaries, of the wave, or in a row. */
+bool rollout_over_budget(const struct rollout *r);
+void rollout_forgive(struct rollout *r); /* what failed until now is accepted */
+
+typedef int rollout_handler(struct rollout *r, const struct rollout_event *ev,
+			    struct fail *reterr_fail);
+
+/* ---- rollout_host.c ---- */
+rollout_handler rollout_on_host, rollout_on_host_left, rollout_on_heartbeat, rollout_on_report;
 /* The only writer of a host's state. */
 void rollout_host_enter(struct rollout *r, struct rollout_host *h, enum host_state next,
 			const char *code);
-void rollout_send(struct rollout *r, struct rollout_host *h, enum rollout_action action,
-		  uint64_t from, uint64_t to);
-void rollout_recall(struct rollout *r, struct rollout_host *h);
-void rollout_pick_canaries(struct rollout *r);	  /* for every stratum that has none and can */
-uint32_t rollout_pauses(const struct rollout *r); /* with the facts */
+void rollout_settle(struct rollout *r, struct rollout_host *h); /* as facts have it, if idle */
+void rollout_make_idle(struct rollout *r, struct rollout_host *h); /* nothing is under way */
+void rollout_recall(struct rollout *r, struct rollout_host *h);	   /* if it has not begun */
+void rollout_recall_all(struct rollout *r);
+bool rollout_id_is_good(const char *id);
+
+/* ---- rollout_wave.c ---- */
+void rollout_go_wave(struct rollout *r);
+void rollout_pick_canaries(struct rollout *r); /* for every stratum that has none and can */
+struct stratum *rollout_next_baked(const struct rollout *r); /* whose bake is over, or NULL */
+void rollout_prove(struct rollout *r, struct stratum *s);
+
+/* ---- rollout_user.c ---- */
+rollout_handler rollout_on_submit, rollout_on_approve, rollout_on_override, rollout_on_pause,
+	rollout_on_resume, rollout_on_promote, rollout_on_abort, rollout_on_retry,
+	rollout_on_undo, rollout_on_supersede;
 
 /* ---- rollout_back.c ---- */
 void rollout_back_begin(struct rollout *r, enum rollout_scope scope, const char *code,

@@ -380,6 +380,17 @@ static void hosts_that_never_began_do_not_count(void **state)
 	rig_end();
 }
 
+static void neither_do_they_count_as_failures_in_a_row(void **state)
+{
+	(void)state;
+	begin_second_wave(",'failure_threshold':'50%'", 50);
+	for (size_t i = 0; i < 4; i++)
+		REPORT(rig_any(HOST_OFFERED), REJECTED);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_rollout(WAVE_ATTACHING);
+	rig_end();
+}
+
 static void a_build_that_stops_loading_later_is_stopped_as_well(void **state)
 {
 	(void)state;
@@ -1408,6 +1419,7 @@ int main(void)
 		cmocka_unit_test(a_threshold_in_percent_is_of_the_wave_and_rounded_down),
 		cmocka_unit_test(failures_in_a_row_stop_a_wave_before_its_threshold),
 		cmocka_unit_test(hosts_that_never_began_do_not_count),
+		cmocka_unit_test(neither_do_they_count_as_failures_in_a_row),
 		cmocka_unit_test(a_build_that_stops_loading_later_is_stopped_as_well),
 		cmocka_unit_test(silence_after_it_began_is_a_failure_and_before_it_is_not),
 		cmocka_unit_test(a_lost_host_that_comes_back_healthy_is_no_failure_any_more),

@@ -127,7 +127,8 @@ struct sim {
 	uint64_t seq;
 	struct mail mail[MAIL];
 	size_t n_mail;
-	uint8_t wave; /* as seen first */
+	uint8_t wave;	/* as seen first */
+	bool had_begun; /* when the rollout stopped, or may have */
 };
 
 static struct world {
@@ -267,6 +268,26 @@ static void check_books(const struct rollout *r)
 			      "%s is proven by nobody", r->stratum[i]->key);
 }
 
+/*
+ * A stopped rollout begins nothing: whoever fails while it is stopped had been in flight, or was out
+ * of reach with a word, or had committed. So no more can fail than had and were.
+ */
+static void check_stopped(const struct rollout *r, bool stopped_before)
+{
+	bool stopped = rollout_paused_for(r, ROLLOUT_PAUSE_BUDGET);
+
+	for (size_t i = 0; i < r->n_hosts && stopped; i++) {
+		const struct rollout_host *h = r->host[i];
+		struct sim *s = &world.host[atoi(h->id + 1)];
+
+		if (!stopped_before)
+			s->had_begun = h->offer != 0;
+		HOLDS(s->had_begun || !host_is(h->state, HOST_FAILED) ||
+			      !host_is(h->state, HOST_BEGUN),
+		      "%s has failed and began when it was stopped", h->id);
+	}
+}
+
 static void check_end(const struct rollout *r)
 {
 	HOLDS(!r->in_flight || r->state == ROLLOUT_ABORTED, "%zu are in flight at the end",
@@ -319,6 +340,7 @@ static void step(struct rollout_event ev)
 	struct rollout *r = world.r;
 	enum rollout_state before = r->state;
 	uint64_t generation = r->generation, clock_ms = r->clock_ms, anchor_ms = r->anchor_ms;
+	bool stopped = rollout_paused_for(r, ROLLOUT_PAUSE_BUDGET);
 	int result = rollout_step(r, &ev, world.now_ms, &world.fx, NULL);
 	const struct rollout_effects *fx = &world.fx;
 
@@ -348,6 +370,7 @@ static void step(struct rollout_event ev)
 		s->word = *w;
 	}
 	check_books(r);
+	check_stopped(r, stopped);
 	if (rollout_is_over(r->state) || r->state >= ROLLOUT_ABORTING)
 		world.no_apply = true;
 	if (rollout_is_over(r->state) && r->state != before)
