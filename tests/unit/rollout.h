@@ -34,10 +34,11 @@ static struct rig rig;
 
 static struct rig_host *rig_of(const char *id)
 {
-	for (size_t i = 0; i < rig.n_hosts; i++)
-		if (strcmp(rig.host[i].id, id) == 0)
-			return &rig.host[i];
-	return NULL;
+	size_t i = 0;
+
+	while (strcmp(rig.host[i].id, id) != 0)
+		assert_true(++i < rig.n_hosts);
+	return &rig.host[i];
 }
 
 static void rig_take_effects(void)
