@@ -56,6 +56,7 @@ enum host_trait {
 		1 << 1, /* something of the new version ran, or may have: counts for budgets */
 	HOST_FAILED = 1 << 2,
 	HOST_IDLE = 1 << 3, /* decided by facts alone: see host_why */
+	HOST_OURS = 1 << 4, /* decided here: no host says so of itself */
 };
 
 /* Why a host is excluded or deferred. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/plain.h"
 #include "server/controller/wave.h"
 
 /* ---- sorted tables ---------------------------------------------------------------- */
@@ -143,6 +144,7 @@ void rollout_group_key(const struct spec_words *by, const json_t *labels,
 
 		at += (size_t)n;
 	}
+	plain_make(ret_key, false); /* no half of a character */
 }
 
 /* ---- the books ----------------------------------------------------------------------- */

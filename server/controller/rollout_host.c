@@ -200,6 +200,8 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	bool offline = f->missed >= r->spec.lost_after, joins = !h, moved;
 	uint32_t waves = selected(&r->spec, f->labels);
 
+	if (f->committed > INT64_MAX || f->max_serial > INT64_MAX)
+		return fail_set(reterr_fail, FAIL_USAGE, "serials are below 2^63");
 	if (!rollout_id_is_good(ev->host))
 		return fail_set(reterr_fail, FAIL_USAGE, "a host's id has 1 to %d plain bytes",
 				ROLLOUT_ID_BYTES - 1);
@@ -252,7 +254,6 @@ int rollout_on_host_left(struct rollout *r, const struct rollout_event *ev,
 		return 0;
 	rollout_lift(r, h);
 	h->left = true;
-	h->back = false;
 	rollout_lay(r, h);
 	rollout_touch(r, h);
 	rollout_make_idle(r, h);
@@ -346,6 +347,20 @@ static enum host_state reported(const struct rollout *r, const struct rollout_ho
 	return has ? HOST_COMMITTED : HOST_DRIFTED; /* it ended, and that report was lost */
 }
 
+/* One host's word: whatever it says, the others' rows and the header can be written and read. */
+static int check_report(const struct rollout_report *rep, struct fail *reterr_fail)
+{
+	if (rep->seq > INT64_MAX || rep->committed > INT64_MAX)
+		return fail_set(reterr_fail, FAIL_USAGE, "a report's numbers are below 2^63");
+	if (strlen(rep->boot_id) >= ROLLOUT_BOOT_BYTES || !plain_is(rep->boot_id, false))
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"a boot id has less than %d plain bytes", ROLLOUT_BOOT_BYTES);
+	if (host_is(rep->state, HOST_OURS))
+		return fail_set(reterr_fail, FAIL_USAGE, "no host reports that it is %s",
+				host_state_name(rep->state));
+	return 0;
+}
+
 int rollout_on_report(struct rollout *r, const struct rollout_event *ev,
 		      struct fail *reterr_fail)
 {
@@ -353,8 +368,10 @@ int rollout_on_report(struct rollout *r, const struct rollout_event *ev,
 	const struct rollout_report *rep = ev->report;
 	bool changed = r->changed;
 	enum host_state next;
+	int res = check_report(rep, reterr_fail);
 
-	(void)reterr_fail;
+	if (res < 0)
+		return res;
 	if (!h || h->left || rep->seq <= h->seq)
 		return 0;
 	r->changed = false;

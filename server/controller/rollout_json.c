@@ -382,6 +382,9 @@ int rollout_load(const json_t *header, struct rollout **ret_rollout, struct fail
 	if (res == 0 && r->wave >= r->spec.n_waves)
 		res = fail_set(reterr_fail, FAIL_BAD_FORMAT,
 			       "stored rollout: there is no wave %d", r->wave);
+	if (res == 0 && r->state == ROLLOUT_PAUSED && !rollout_runs(r->resume))
+		res = fail_set(reterr_fail, FAIL_BAD_FORMAT,
+			       "stored rollout: paused in no wave");
 	json_array_foreach(strata, i, one)
 		if (res == 0)
 			res = load_stratum(r, one, reterr_fail);
@@ -403,7 +406,7 @@ int rollout_new(const struct rollout_opts *opts, struct rollout **ret_rollout,
 	if (!hook_name_valid(opts->id) || !hook_name_valid(opts->name))
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"rollouts and hot-fixes have names of a-z, 0-9 and '-'");
-	if (!opts->author[0] || strlen(opts->author) >= sizeof(r->author))
+	if (!rollout_id_is_good(opts->author))
 		return fail_set(reterr_fail, FAIL_USAGE, "a rollout needs an author");
 	if (!opts->serial || opts->serial < opts->floor)
 		return fail_set(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "tests/unit/rollout.h"
 
+#include "lib/plain.h"
+
 #define QUICK \
 	"'canary':{'bake':'1m'},'waves':[{'percent':50,'bake':'1m'},{'percent':100,'bake':'1m'}]"
 
@@ -391,6 +393,52 @@ static void neither_do_they_count_as_failures_in_a_row(void **state)
 	rig_end();
 }
 
+static void one_that_loads_ends_a_row_of_those_that_do_not(void **state)
+{
+	(void)state;
+	begin_second_wave("", 50);
+	for (size_t i = 0; i < 4; i++)
+		REPORT(rig_any(HOST_OFFERED), LOAD_FAILED);
+	REPORT(rig_any(HOST_OFFERED), COMMITTED);
+	REPORT(rig_any(HOST_OFFERED), LOAD_FAILED);
+	assert_false(rig_said("STRATUM_STOPPED"));
+	rig_end();
+}
+
+static void a_lost_host_that_turns_out_to_have_crashed_has_failed_once(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':'50%'", 50);
+	id = rig_any(HOST_OFFERED);
+	REPORT(id, TRIAL);
+	DO(HEARTBEAT, .host = id, .missed = 3);
+	assert_int_equal(rig.r->row, 1);
+	REPORT(id, CRASHED, .boot_id = "boot-2");
+	assert_host(id, CRASHED);
+	assert_int_equal(rig.r->row, 1);
+	assert_int_equal(rig.r->failed, 1);
+	rig_end();
+}
+
+static void a_trial_whose_end_nobody_heard_of_is_known_by_what_is_committed(void **state)
+{
+	const char *one, *other;
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':5", 50);
+	one = rig_any(HOST_OFFERED);
+	REPORT(one, TRIAL);
+	other = rig_any(HOST_OFFERED);
+	REPORT(other, TRIAL);
+	REPORT(one, PENDING, .committed = RIG_SERIAL);
+	assert_host(one, COMMITTED);
+	REPORT(other, PENDING);
+	assert_host(other, DRIFTED);
+	rig_end();
+}
+
 static void a_build_that_stops_loading_later_is_stopped_as_well(void **state)
 {
 	(void)state;
@@ -476,6 +524,22 @@ static void a_committed_host_that_falls_silent_while_its_wave_bakes_is_lost(void
 
 /* ---- limits ------------------------------------------------------------------------------------ */
 
+static void resume_accepts_what_failed_and_counts_anew(void **state)
+{
+	(void)state;
+	begin_second_wave(",'failure_threshold':1", 50);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_paused_for(BUDGET);
+	rig_obey();
+	DO(RESUME, .actor = "bob");
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_rollout(WAVE_ATTACHING);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_paused_for(BUDGET);
+	rig_end();
+}
+
 static void no_more_hosts_are_in_flight_than_allowed(void **state)
 {
 	(void)state;
@@ -517,6 +581,24 @@ static void offline_hosts_neither_block_a_wave_nor_take_a_place(void **state)
 	assert_int_equal(rollout_count(rig.r, HOST_COMMITTED), 10);
 	assert_int_equal(rollout_count(rig.r, HOST_DEFERRED), 30);
 	assert_int_equal(rig.n_applies, 10);
+	rig_end();
+}
+
+static void a_rollout_does_not_go_on_while_all_canaries_are_out_of_reach(void **state)
+{
+	(void)state;
+	rig_begin("{" QUICK "}");
+	rig_join_many(5, "6.1", 1);
+	for (size_t i = 0; i < 5; i++)
+		DO(HEARTBEAT, .host = rig.host[i].id, .missed = 3);
+	rig_start();
+	rig_pass(30 * MINUTE_MS);
+	assert_rollout(WAVE_ATTACHING);
+	rig_pass(HOUR_MS);
+	assert_paused_for(PROGRESS);
+	DO(HEARTBEAT, .host = "h1", .missed = 0);
+	DO(RESUME, .actor = "bob");
+	assert_host("h1", OFFERED);
 	rig_end();
 }
 
@@ -677,6 +759,25 @@ static void without_progress_the_rollout_pauses_with_an_alarm(void **state)
 	assert_paused_for(PROGRESS);
 	DO(RESUME, .actor = "bob");
 	assert_rollout(WAVE_ATTACHING);
+	rig_end();
+}
+
+static void a_long_bake_is_no_lack_of_progress(void **state)
+{
+	(void)state;
+	rig_begin("{'canary':{'bake':'3h'},'waves':[{'percent':100}],'max_in_flight':100}");
+	rig_join_many(10, "6.1", 1);
+	rig_start();
+	rig_obey();
+	rig_pass(3 * HOUR_MS);
+	rig_join("new0", "7.2", "z0");
+	rig_join("new1", "7.2", "z0"); /* waits for the canary of its kernel */
+	rig_obey();
+	rig_pass(3 * HOUR_MS - MINUTE_MS);
+	assert_rollout(WAVE_ATTACHING);
+	rig_pass(2 * MINUTE_MS);
+	rig_obey();
+	assert_int_equal(rollout_count(rig.r, HOST_COMMITTED), 12);
 	rig_end();
 }
 
@@ -1042,6 +1143,21 @@ static void a_failed_version_is_tried_again_only_on_request(void **state)
 	rig_end();
 }
 
+static void a_retry_after_a_crash_begins_in_the_new_boot(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':5", 10);
+	id = rig_any(HOST_OFFERED);
+	REPORT(id, TRIAL);
+	REPORT(id, CRASHED, .boot_id = "boot-2");
+	DO(RETRY, .actor = "bob", .host = id);
+	REPORT(id, TRIAL, .boot_id = "boot-2");
+	assert_host(id, TRIAL);
+	rig_end();
+}
+
 static void retry_opens_a_stopped_build_again(void **state)
 {
 	(void)state;
@@ -1170,6 +1286,25 @@ static void a_trial_that_was_committed_before_its_end_arrived_goes_back_all_the_
 	assert_int_equal(rig_of(id)->word.action, ROLLOUT_ROLLBACK);
 	rig_obey();
 	assert_rollout(ROLLED_BACK);
+	rig_end();
+}
+
+static void only_an_answer_to_the_word_ends_a_rollback(void **state)
+{
+	uint64_t old;
+
+	(void)state;
+	rig_begin("{" QUICK "}");
+	rig_join_many(1, "6.1", 1);
+	rig_start();
+	old = rig.host[0].word.generation;
+	REPORT("h0", TRIAL);
+	DO(ABORT, .actor = "bob", .scope = ROLLOUT_ALL);
+	assert_host("h0", ROLLING_BACK);
+	REPORT("h0", PENDING, .word = old);
+	assert_host("h0", ROLLING_BACK);
+	REPORT("h0", PENDING);
+	assert_host("h0", ROLLED_BACK);
 	rig_end();
 }
 
@@ -1309,6 +1444,34 @@ static void a_host_that_says_committed_without_the_serial_is_not_believed(void *
 	rig_end();
 }
 
+static void whatever_a_host_says_spoils_no_more_than_its_own_row(void **state)
+{
+	static const struct rollout_report reports[] = {
+		{.seq = UINT64_MAX, .boot_id = "b"},
+		{.seq = 9, .boot_id = "b", .committed = UINT64_MAX},
+		{.seq = 9, .boot_id = "\xff"},
+		{.seq = 9, .boot_id = "01234567890123456789012345678901234567890123456789"},
+		{.seq = 9, .boot_id = "b", .state = HOST_LOST},
+		{.seq = 9, .boot_id = "b", .state = HOST_RECALLED},
+		{.seq = 9, .boot_id = "b", .state = HOST_EXCLUDED},
+	};
+	char key[ROLLOUT_KEY_BYTES], release[64];
+	AUTO_JSON json_t *labels = NULL;
+
+	(void)state;
+	snprintf(release, sizeof(release), "%059d\xe2\x82\xac", 0);
+	labels = json_pack("{s:s}", "kernel_release", release);
+	assert_non_null(labels);
+	rig_begin("");
+	rig_join_many(3, "6.1", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
+		assert_int_equal(TRY(REPORT, .host = "h0", .report = &reports[i]),
+				 -fail_errno(FAIL_USAGE));
+	rollout_group_key(&rig.r->spec.stratify_by, labels, key);
+	assert_true(plain_is(key, false)); /* cut, but not in the middle of a character */
+	rig_end();
+}
+
 static void each_step_that_changes_something_is_one_generation(void **state)
 {
 	uint64_t generation;
@@ -1420,15 +1583,21 @@ int main(void)
 		cmocka_unit_test(failures_in_a_row_stop_a_wave_before_its_threshold),
 		cmocka_unit_test(hosts_that_never_began_do_not_count),
 		cmocka_unit_test(neither_do_they_count_as_failures_in_a_row),
+		cmocka_unit_test(one_that_loads_ends_a_row_of_those_that_do_not),
+		cmocka_unit_test(a_lost_host_that_turns_out_to_have_crashed_has_failed_once),
+		cmocka_unit_test(
+			a_trial_whose_end_nobody_heard_of_is_known_by_what_is_committed),
 		cmocka_unit_test(a_build_that_stops_loading_later_is_stopped_as_well),
 		cmocka_unit_test(silence_after_it_began_is_a_failure_and_before_it_is_not),
 		cmocka_unit_test(a_lost_host_that_comes_back_healthy_is_no_failure_any_more),
 		cmocka_unit_test(a_reboot_in_mid_trial_is_a_crash_and_one_after_commit_is_none),
 		cmocka_unit_test(
 			a_committed_host_that_falls_silent_while_its_wave_bakes_is_lost),
+		cmocka_unit_test(resume_accepts_what_failed_and_counts_anew),
 		cmocka_unit_test(no_more_hosts_are_in_flight_than_allowed),
 		cmocka_unit_test(no_more_of_a_domain_are_in_flight_than_its_share),
 		cmocka_unit_test(offline_hosts_neither_block_a_wave_nor_take_a_place),
+		cmocka_unit_test(a_rollout_does_not_go_on_while_all_canaries_are_out_of_reach),
 		cmocka_unit_test(a_host_that_comes_back_has_its_turn_at_once),
 		cmocka_unit_test(late_hosts_are_left_out_when_it_is_not_dynamic),
 		cmocka_unit_test(a_held_host_is_told_nothing),
@@ -1439,6 +1608,7 @@ int main(void)
 		cmocka_unit_test(time_that_nobody_watched_does_not_bake),
 		cmocka_unit_test(a_clock_that_is_set_back_takes_nothing_away),
 		cmocka_unit_test(without_progress_the_rollout_pauses_with_an_alarm),
+		cmocka_unit_test(a_long_bake_is_no_lack_of_progress),
 		cmocka_unit_test(it_asks_to_be_woken_when_the_bake_is_over),
 		cmocka_unit_test(a_canary_as_good_as_the_others_passes),
 		cmocka_unit_test(a_canary_worse_than_the_others_stops_with_value_and_limit),
@@ -1461,6 +1631,7 @@ int main(void)
 		cmocka_unit_test(an_abort_is_final),
 		cmocka_unit_test(an_abort_of_the_wave_keeps_the_waves_before),
 		cmocka_unit_test(a_failed_version_is_tried_again_only_on_request),
+		cmocka_unit_test(a_retry_after_a_crash_begins_in_the_new_boot),
 		cmocka_unit_test(retry_opens_a_stopped_build_again),
 		cmocka_unit_test(a_passing_cause_is_tried_again_after_a_while_and_not_for_ever),
 		cmocka_unit_test(undo_brings_back_what_was_there_before),
@@ -1469,6 +1640,7 @@ int main(void)
 		cmocka_unit_test(hosts_on_trial_end_it_and_committed_ones_go_back),
 		cmocka_unit_test(
 			a_trial_that_was_committed_before_its_end_arrived_goes_back_all_the_same),
+		cmocka_unit_test(only_an_answer_to_the_word_ends_a_rollback),
 		cmocka_unit_test(
 			hosts_out_of_reach_leave_a_rollback_incomplete_until_they_are_back),
 		cmocka_unit_test(a_failed_rollback_is_told_and_tried_again_on_request),
@@ -1477,6 +1649,7 @@ int main(void)
 		cmocka_unit_test(old_and_repeated_reports_change_nothing),
 		cmocka_unit_test(a_report_about_an_older_word_is_not_about_this_one),
 		cmocka_unit_test(a_host_that_says_committed_without_the_serial_is_not_believed),
+		cmocka_unit_test(whatever_a_host_says_spoils_no_more_than_its_own_row),
 		cmocka_unit_test(each_step_that_changes_something_is_one_generation),
 		cmocka_unit_test(every_transition_says_who_why_and_from_where),
 		cmocka_unit_test(the_plan_is_what_then_happens),

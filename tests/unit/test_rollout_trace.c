@@ -40,6 +40,7 @@
 	X(SILENT, 12)                                                                        \
 	X(HEARTBEAT, 16)                                                                     \
 	X(REBOOT, 6)                                                                         \
+	X(LIE, 8) /* a report that says anything at all */                                   \
 	X(MEASURE, 12)                                                                       \
 	X(TIME, 90)                                                                          \
 	X(JUMP, 3)                                                                           \
@@ -119,7 +120,7 @@ struct mail {
 
 struct sim {
 	char id[8];
-	bool joined, silent;
+	bool joined, silent, lied;
 	unsigned int kernel, zone, boot;
 	struct rollout_facts facts; /* committed: the truth */
 	enum host_state state;	    /* what the host itself is at */
@@ -146,13 +147,13 @@ static const char *const specs[] = {
 	"{\"canary\":{\"bake\":0},\"waves\":[{\"count\":3,\"bake\":\"1m\"},{\"selector\":{\"zone\":\"z0\"}},"
 	"{\"percent\":100,\"bake\":\"1m\"}],\"max_in_flight\":3,\"max_per_domain\":\"50%\"}",
 	"{\"canary\":{\"bake\":\"1m\"},\"waves\":[{\"percent\":100,\"failure_threshold\":1,\"bake\":\"5m\"}],"
-	"\"max_in_flight\":4,\"max_per_domain\":3,\"on_failure\":\"rollback_all\",\"consecutive\":2}",
+	"\"max_in_flight\":4,\"max_per_domain\":3,\"on_failure\":\"rollback_all\",\"consecutive\":2,\"progress_deadline\":\"3m\"}",
 	"{\"canary\":{\"bake\":\"1m\",\"failure_threshold\":1},\"waves\":[{\"percent\":30},{\"percent\":100}],"
 	"\"on_failure\":\"rollback_wave\",\"on_load_failure\":\"pause\",\"max_in_flight\":\"50%\","
 	"\"dynamic\":false,\"severity\":\"critical\",\"approvals\":1}",
 	"{\"metrics\":[{\"name\":\"m\"}],\"canary\":{\"bake\":\"1m\"},\"waves\":[{\"percent\":60,\"bake\":\"1m\"},"
 	"{\"percent\":100}],\"auto_promote\":false,\"on_oops\":\"pause\",\"max_in_flight\":6,"
-	"\"max_per_domain\":\"100%\",\"retries\":3,\"lost_after\":1}",
+	"\"max_per_domain\":\"100%\",\"retries\":3,\"lost_after\":1,\"progress_deadline\":\"5m\"}",
 };
 
 /* How often each was so: a fleet that never gets somewhere proves nothing about it. */
@@ -288,10 +289,12 @@ static void check_stopped(const struct rollout *r, bool stopped_before)
 	}
 }
 
-static void check_end(const struct rollout *r)
+static void check_end(const struct rollout *r, enum rollout_state before)
 {
-	HOLDS(!r->in_flight || r->state == ROLLOUT_ABORTED, "%zu are in flight at the end",
-	      r->in_flight);
+	/* Users may give up on hosts that do not answer, and then a newer rollout may come. */
+	HOLDS(!r->in_flight || r->state == ROLLOUT_ABORTED ||
+		      before == ROLLOUT_ROLLBACK_INCOMPLETE,
+	      "%zu are in flight at the end", r->in_flight);
 	if (r->state != ROLLOUT_SUCCEEDED)
 		return;
 	for (size_t i = 0; i < r->n_hosts; i++)
@@ -374,7 +377,7 @@ static void step(struct rollout_event ev)
 	if (rollout_is_over(r->state) || r->state >= ROLLOUT_ABORTING)
 		world.no_apply = true;
 	if (rollout_is_over(r->state) && r->state != before)
-		check_end(r);
+		check_end(r, before);
 	if (world.twin)
 		compare_twin(&ev, result);
 	if (is_replayable(ev.type)) {
@@ -389,6 +392,15 @@ static void step(struct rollout_event ev)
 		seen_host[i] += r->count[i] > 0;
 	for (int i = 0; i < ROLLOUT_PAUSES_; i++)
 		seen_pause[i] += rollout_paused_for(r, (enum rollout_pause)i);
+}
+
+static uint64_t refused_of(const struct rollout *r)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < r->n_strata; i++)
+		sum += r->stratum[i]->refused;
+	return sum;
 }
 
 /* Another controller takes over: from what is stored, and nothing else. */
@@ -419,6 +431,7 @@ static void take_over(void)
 		      world.twin->forgiven == world.r->forgiven &&
 		      world.twin->progress_ms == world.r->progress_ms &&
 		      world.twin->members == world.r->members &&
+		      refused_of(world.twin) == refused_of(world.r) &&
 		      world.twin->failed == world.r->failed &&
 		      world.twin->failed_canaries == world.r->failed_canaries &&
 		      world.twin->bakes.n == world.r->bakes.n &&
@@ -553,6 +566,23 @@ static void work(struct sim *s, unsigned int arg, bool well)
 		write_mail(s, arg & 1024, (arg >> 11) % 4 == 0);
 }
 
+static void lie(struct sim *s, unsigned int arg)
+{
+	struct rollout_report rep = {.seq = arg % 50 ? ++s->seq : UINT64_MAX,
+				     .word = s->word.generation + arg / 64 % 4 - 1,
+				     .state = (enum host_state)(arg % HOST_STATES_),
+				     .committed = arg / 32 % 60 ? SERIAL - 1 + arg / 16 % 3
+								: UINT64_MAX,
+				     .boot_id = arg / 128 % 3 ? "boot-0" : "\xff",
+				     .code = arg / 8 % 7 ? "" : "\x1b[31m\xe2\x82"};
+
+	if (!s->joined)
+		return;
+	s->lied = true;
+	world.committed_once[s->kernel] |= rep.state == HOST_COMMITTED;
+	step((struct rollout_event){.type = ROLLOUT_REPORT, .host = s->id, .report = &rep});
+}
+
 static void reboot(struct sim *s)
 {
 	s->boot++;
@@ -649,6 +679,9 @@ static void operate(const struct op *op)
 		break;
 	case OP_REBOOT:
 		reboot(s);
+		break;
+	case OP_LIE:
+		lie(s, arg);
 		break;
 	case OP_MEASURE:
 		measure(s, arg);
@@ -758,7 +791,8 @@ static void check_mended(void)
 	for (size_t i = 0; i < HOSTS; i++) {
 		const struct sim *s = &world.host[i];
 
-		HOLDS(!s->joined || s->facts.committed != SERIAL || s->state == HOST_DRIFTED,
+		HOLDS(!s->joined || s->lied || s->facts.committed != SERIAL ||
+			      s->state == HOST_DRIFTED,
 		      "%s still has what was rolled back", s->id);
 	}
 }
