@@ -9,20 +9,21 @@
 
 #include "lib/io.h"
 
-#define TARGETS(X)    \
-	X(api)        \
-	X(args)       \
-	X(audit)      \
-	X(bundle)     \
-	X(checkpoint) \
-	X(config)     \
-	X(directive)  \
-	X(envelope)   \
-	X(host)       \
-	X(manifest)   \
-	X(revocation) \
-	X(root)       \
-	X(status)     \
+#define TARGETS(X)     \
+	X(api)         \
+	X(args)        \
+	X(audit)       \
+	X(bundle)      \
+	X(certificate) \
+	X(checkpoint)  \
+	X(config)      \
+	X(directive)   \
+	X(envelope)    \
+	X(host)        \
+	X(manifest)    \
+	X(revocation)  \
+	X(root)        \
+	X(status)      \
 	X(text)
 
 #define INPUT_BYTES_MAX (1U << 20)
