@@ -354,6 +354,23 @@ static void a_threshold_in_percent_is_of_the_wave_and_rounded_down(void **state)
 	rig_end();
 }
 
+static void a_late_canary_has_the_budget_of_canaries(void **state)
+{
+	(void)state;
+	rig_begin("{'canary':{'bake':'1m','failure_threshold':1},'waves':[{'percent':100,"
+		  "'failure_threshold':0}],'max_in_flight':100,'max_per_domain':'100%'}");
+	rig_join_many(10, "6.1", 1);
+	rig_start();
+	while (rig.r->wave < 1)
+		rig_run(MINUTE_MS);
+	rig_join("new0", "7.2", "z0");
+	REPORT("new0", UNHEALTHY);
+	assert_rollout(WAVE_ATTACHING);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_paused_for(BUDGET);
+	rig_end();
+}
+
 static void failures_in_a_row_stop_a_wave_before_its_threshold(void **state)
 {
 	(void)state;
@@ -596,8 +613,9 @@ static void a_rollout_does_not_go_on_while_all_canaries_are_out_of_reach(void **
 	assert_rollout(WAVE_ATTACHING);
 	rig_pass(HOUR_MS);
 	assert_paused_for(PROGRESS);
-	DO(HEARTBEAT, .host = "h1", .missed = 0);
 	DO(RESUME, .actor = "bob");
+	assert_rollout(WAVE_ATTACHING);
+	DO(HEARTBEAT, .host = "h1", .missed = 0);
 	assert_host("h1", OFFERED);
 	rig_end();
 }
@@ -1186,6 +1204,9 @@ static void a_passing_cause_is_tried_again_after_a_while_and_not_for_ever(void *
 	assert_host(id, OFFERED);
 	REPORT(id, REJECTED, .transient = true, .code = "FETCH");
 	assert_host(id, REJECTED);
+	DO(RETRY, .actor = "bob", .host = id);
+	REPORT(id, REJECTED, .transient = true, .code = "FETCH");
+	assert_host(id, DEFERRED);
 	rig_end();
 }
 
@@ -1580,6 +1601,7 @@ int main(void)
 		cmocka_unit_test(an_oops_rolls_everything_back),
 		cmocka_unit_test(a_wave_stops_at_one_failure_more_than_its_threshold),
 		cmocka_unit_test(a_threshold_in_percent_is_of_the_wave_and_rounded_down),
+		cmocka_unit_test(a_late_canary_has_the_budget_of_canaries),
 		cmocka_unit_test(failures_in_a_row_stop_a_wave_before_its_threshold),
 		cmocka_unit_test(hosts_that_never_began_do_not_count),
 		cmocka_unit_test(neither_do_they_count_as_failures_in_a_row),
