@@ -9,7 +9,7 @@
 
 #include "lib/plain.h"
 
-/* ---- states ------------------------------------------------------------------------- */
+/* ---- states ------------------------------------------------------------------------ */
 
 #define TO(name) (1U << ROLLOUT_##name)
 #define OUT	 (TO(PAUSED) | TO(ABORTING) | TO(SUPERSEDED))
@@ -105,7 +105,7 @@ const char *rollout_action_name(enum rollout_action action)
 	return names[action];
 }
 
-/* ---- effects ------------------------------------------------------------------------- */
+/* ---- effects ----------------------------------------------------------------------- */
 
 /* Room for one more; NULL: the step fails in the end. */
 static void *grow(struct rollout *r, void **array, size_t *n, size_t *room, size_t size)
@@ -218,7 +218,7 @@ void rollout_send(struct rollout *r, struct rollout_host *h, enum rollout_action
 	memcpy(w->host, h->id, sizeof(w->host));
 }
 
-/* ---- pauses, stops ------------------------------------------------------------------------ */
+/* ---- pauses, stops ----------------------------------------------------------------- */
 
 uint32_t rollout_pauses(const struct rollout *r)
 {
@@ -275,7 +275,7 @@ void rollout_forgive(struct rollout *r)
 	r->row = 0;
 }
 
-/* ---- what follows by itself --------------------------------------------------------------------- */
+/* ---- what follows by itself -------------------------------------------------------- */
 
 static void go_approval(struct rollout *r)
 {
@@ -341,7 +341,7 @@ static void go(struct rollout *r)
 	} while (r->state != before || (rollout_runs(r->state) && rollout_pauses(r)));
 }
 
-/* ---- the controller ---------------------------------------------------------------------------------- */
+/* ---- the controller ---------------------------------------------------------------- */
 
 static void set_fact(struct rollout *r, bool *fact, bool on, const char *code)
 {
@@ -401,7 +401,7 @@ static int on_tick(struct rollout *r, const struct rollout_event *ev, struct fai
 	return 0;
 }
 
-/* ---- a step -------------------------------------------------------------------------------------------- */
+/* ---- a step ------------------------------------------------------------------------ */
 
 static rollout_handler *const handlers[ROLLOUT_EVENTS_] = {
 	[ROLLOUT_SUBMIT] = rollout_on_submit,

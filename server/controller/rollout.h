@@ -95,7 +95,7 @@ enum rollout_pause {
 
 enum rollout_scope { ROLLOUT_NOTHING, ROLLOUT_WAVE, ROLLOUT_ALL }; /* to roll back */
 
-/* ---- events --------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------ */
 
 enum rollout_event_type {
 	/* of users: actor is theirs, and reason */
@@ -158,7 +158,7 @@ struct rollout_event {
 	bool on;
 };
 
-/* ---- effects -------------------------------------------------------------------- */
+/* ---- effects ----------------------------------------------------------------------- */
 
 enum rollout_action {
 	ROLLOUT_APPLY,	   /* from -> to, as a signed directive */
@@ -197,7 +197,7 @@ struct rollout_effects {
 
 void rollout_effects_clear(struct rollout_effects *fx);
 
-/* ---- life ----------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------- */
 
 struct rollout;
 
@@ -222,7 +222,7 @@ int rollout_load_host(struct rollout *r, const json_t *host, struct fail *reterr
 json_t *rollout_to_json(const struct rollout *r);	    /* NULL: no memory */
 json_t *rollout_host_to_json(const struct rollout_host *h); /* NULL: no memory */
 
-/* ---- looking at it ---------------------------------------------------------------- */
+/* ---- looking at it ----------------------------------------------------------------- */
 
 const char *rollout_state_name(enum rollout_state state);
 const char *rollout_action_name(enum rollout_action action);

@@ -7,7 +7,7 @@
 #include "lib/plain.h"
 #include "server/controller/wave.h"
 
-/* ---- sorted tables ---------------------------------------------------------------- */
+/* ---- sorted tables ----------------------------------------------------------------- */
 
 /* All three tables hold pointers to what begins with its name. */
 static size_t seek(void *const *table, size_t n, const char *key, bool *ret_found)
@@ -147,7 +147,7 @@ void rollout_group_key(const struct spec_words *by, const json_t *labels,
 	plain_make(ret_key, false); /* no half of a character */
 }
 
-/* ---- the books ----------------------------------------------------------------------- */
+/* ---- the books --------------------------------------------------------------------- */
 
 bool rollout_is_canary(const struct rollout_host *h)
 {
@@ -301,7 +301,7 @@ void rollout_stratum_enter(struct rollout *r, struct stratum *s, enum stratum_st
 	r->changed = true;
 }
 
-/* ---- what facts make of a host ------------------------------------------------------------ */
+/* ---- what facts make of a host ----------------------------------------------------- */
 
 enum host_state rollout_idle(const struct rollout *r, const struct rollout_host *h,
 			     enum host_why *ret_why)
@@ -334,7 +334,7 @@ enum host_state rollout_idle(const struct rollout *r, const struct rollout_host 
 	return *ret_why >= HOST_WHY_OFFLINE ? HOST_DEFERRED : HOST_EXCLUDED;
 }
 
-/* ---- waves ---------------------------------------------------------------------------------- */
+/* ---- waves ------------------------------------------------------------------------- */
 
 void rollout_new_wave(struct rollout *r, uint8_t wave)
 {

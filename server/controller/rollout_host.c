@@ -146,7 +146,7 @@ void rollout_make_idle(struct rollout *r, struct rollout_host *h)
 	rollout_host_enter(r, h, next, "");
 }
 
-/* ---- facts and reports ----------------------------------------------------------------------- */
+/* ---- facts and reports ------------------------------------------------------------- */
 
 /* Its failures say something about the wave that is watched just now. */
 static bool is_watched(const struct rollout *r, const struct rollout_host *h)

@@ -18,7 +18,7 @@ const char *stratum_state_name(enum stratum_state state)
 	return names[state];
 }
 
-/* ---- what is written, in one table per struct ------------------------------------------ */
+/* ---- what is written, in one table per struct -------------------------------------- */
 
 enum kind { TEXT, U64, U32, U8, FLAG, NAME };
 
@@ -209,7 +209,7 @@ static void take_fields(struct json_fields *doc, const struct field *f, size_t n
 	}
 }
 
-/* ---- samples and findings ------------------------------------------------------------------ */
+/* ---- samples and findings ---------------------------------------------------------- */
 
 static json_t *number_json(double value) /* what is none, is null */
 {
@@ -277,7 +277,7 @@ static void take_samples(struct json_fields *doc, struct rollout_host *h)
 	}
 }
 
-/* ---- a host ---------------------------------------------------------------------------------- */
+/* ---- a host ------------------------------------------------------------------------ */
 
 json_t *rollout_host_to_json(const struct rollout_host *h)
 {
@@ -317,7 +317,7 @@ int rollout_load_host(struct rollout *r, const json_t *host, struct fail *reterr
 	return 0;
 }
 
-/* ---- the header -------------------------------------------------------------------------------- */
+/* ---- the header -------------------------------------------------------------------- */
 
 json_t *rollout_to_json(const struct rollout *r)
 {
@@ -393,7 +393,7 @@ int rollout_load(const json_t *header, struct rollout **ret_rollout, struct fail
 	return res;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------- */
 
 int rollout_new(const struct rollout_opts *opts, struct rollout **ret_rollout,
 		struct fail *reterr_fail)

@@ -5,7 +5,7 @@
 
 #include "lib/json.h"
 
-/* ---- looking at it ------------------------------------------------------------------------ */
+/* ---- looking at it ----------------------------------------------------------------- */
 
 enum rollout_state rollout_state(const struct rollout *r)
 {
@@ -118,7 +118,7 @@ json_t *rollout_show(const struct rollout *r)
 	return o;
 }
 
-/* ---- plan --------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 static int copy(const struct rollout *r, struct rollout **ret_copy, struct fail *reterr_fail)
 {

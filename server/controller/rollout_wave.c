@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- judgement -------------------------------------------------------------------------------- */
+/* ---- judgement --------------------------------------------------------------------- */
 
 /* Of one stratum: its canary, or what this wave brought it, against those that wait. */
 static enum judge_verdict judge_stratum(struct rollout *r, const struct stratum *s, bool canary)
@@ -82,7 +82,7 @@ struct stratum *rollout_next_baked(const struct rollout *r)
 	return s && s->bake_end_ms <= r->clock_ms ? s : NULL;
 }
 
-/* ---- a wave --------------------------------------------------------------------------------------- */
+/* ---- a wave ------------------------------------------------------------------------ */
 
 void rollout_pick_canaries(struct rollout *r)
 {

@@ -12,7 +12,7 @@
 
 #define WHAT "rollout spec"
 
-/* ---- the knobs ---------------------------------------------------------------- */
+/* ---- the knobs --------------------------------------------------------------------- */
 
 enum kind { NUMBER, AMOUNT, DURATION, CHOICE, FLAG, WORDS };
 
@@ -79,7 +79,7 @@ static const struct knob wave_bake = {"bake", DURATION, 0, NULL, "", 0, 30 * DAY
 static const struct knob wave_threshold = {
 	"failure_threshold", AMOUNT, 0, NULL, "hosts", 0, 1000000};
 
-/* ---- one value ------------------------------------------------------------------ */
+/* ---- one value --------------------------------------------------------------------- */
 
 static bool number_of(const json_t *v, uint64_t min, uint64_t max, uint64_t *ret)
 {
@@ -248,7 +248,7 @@ static void say_allowed(struct json_fields *f, const struct knob *k)
 	json_bad(f, k->key, why);
 }
 
-/* ---- the parser ------------------------------------------------------------------- */
+/* ---- the parser -------------------------------------------------------------------- */
 
 static const json_t *field_of(struct json_fields *f, const char *key, const json_t **ret_value)
 {
@@ -464,7 +464,7 @@ void spec_clear(struct spec *s)
 	*s = (struct spec){0};
 }
 
-/* ---- and back ----------------------------------------------------------------------- */
+/* ---- and back ---------------------------------------------------------------------- */
 
 static json_t *amount_json(struct spec_amount a)
 {
@@ -555,7 +555,7 @@ json_t *spec_to_json(const struct spec *s)
 	return o;
 }
 
-/* ---- reading it ------------------------------------------------------------------------ */
+/* ---- reading it -------------------------------------------------------------------- */
 
 uint64_t spec_at_least(struct spec_amount a, uint64_t of)
 {

@@ -6,7 +6,7 @@
 #define QUICK \
 	"'canary':{'bake':'1m'},'waves':[{'percent':50,'bake':'1m'},{'percent':100,'bake':'1m'}]"
 
-/* ---- from draft to done ---------------------------------------------------------- */
+/* ---- from draft to done ------------------------------------------------------------ */
 
 static void a_rollout_reaches_every_host_and_succeeds(void **state)
 {
@@ -172,7 +172,7 @@ static void a_wave_holds_of_each_domain_its_share(void **state)
 	rig_end();
 }
 
-/* ---- canaries ------------------------------------------------------------------------ */
+/* ---- canaries ---------------------------------------------------------------------- */
 
 static void each_kernel_build_has_its_own_first_host(void **state)
 {
@@ -314,7 +314,7 @@ static void an_oops_rolls_everything_back(void **state)
 	rig_end();
 }
 
-/* ---- budgets ------------------------------------------------------------------------------ */
+/* ---- budgets ----------------------------------------------------------------------- */
 
 static void begin_second_wave(const char *knobs, size_t hosts)
 {
@@ -539,7 +539,7 @@ static void a_committed_host_that_falls_silent_while_its_wave_bakes_is_lost(void
 	rig_end();
 }
 
-/* ---- limits ------------------------------------------------------------------------------------ */
+/* ---- limits ------------------------------------------------------------------------ */
 
 static void resume_accepts_what_failed_and_counts_anew(void **state)
 {
@@ -712,7 +712,7 @@ static void pins_and_later_serials_and_quarantine_exclude(void **state)
 	rig_end();
 }
 
-/* ---- time ----------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------- */
 
 static void a_bake_stands_while_the_rollout_is_paused(void **state)
 {
@@ -815,7 +815,7 @@ static void it_asks_to_be_woken_when_the_bake_is_over(void **state)
 	rig_end();
 }
 
-/* ---- judgement -------------------------------------------------------------------------------------- */
+/* ---- judgement --------------------------------------------------------------------- */
 
 #define METRIC "'metrics':[{'name':'retrans','ratio':1.5,'guard':1,'samples':100}]"
 
@@ -935,7 +935,7 @@ static void a_failed_verdict_rolls_back_where_that_was_asked_for(void **state)
 	rig_end();
 }
 
-/* ---- users ---------------------------------------------------------------------------------------------- */
+/* ---- users ------------------------------------------------------------------------- */
 
 static void approvals_are_of_distinct_users_and_not_of_the_author(void **state)
 {
@@ -1173,6 +1173,8 @@ static void a_retry_after_a_crash_begins_in_the_new_boot(void **state)
 	DO(RETRY, .actor = "bob", .host = id);
 	REPORT(id, TRIAL, .boot_id = "boot-2");
 	assert_host(id, TRIAL);
+	REPORT(id, TRIAL, .boot_id = "boot-2");
+	assert_host(id, TRIAL);
 	rig_end();
 }
 
@@ -1271,7 +1273,7 @@ static void nothing_happens_below_the_floor(void **state)
 	rig_end();
 }
 
-/* ---- the way back ------------------------------------------------------------------------------------------ */
+/* ---- the way back ------------------------------------------------------------------ */
 
 static void hosts_on_trial_end_it_and_committed_ones_go_back(void **state)
 {
@@ -1411,7 +1413,7 @@ static void a_held_host_is_not_even_rolled_back(void **state)
 	rig_end();
 }
 
-/* ---- reports, generations ----------------------------------------------------------------------------------- */
+/* ---- reports, generations ---------------------------------------------------------- */
 
 static void old_and_repeated_reports_change_nothing(void **state)
 {
@@ -1529,7 +1531,7 @@ static void every_transition_says_who_why_and_from_where(void **state)
 	rig_end();
 }
 
-/* ---- plan ---------------------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------- */
 
 static void the_plan_is_what_then_happens(void **state)
 {

@@ -9,7 +9,7 @@
 #include "server/controller/spec.h"
 #include "server/controller/wave.h"
 
-/* ---- specs --------------------------------------------------------------------- */
+/* ---- specs ------------------------------------------------------------------------- */
 
 /* JSON with ' for " */
 static json_t *doc_of(const char *text)
@@ -191,7 +191,7 @@ static void a_selector_matches_when_all_its_labels_do(void **state)
 	assert_false(spec_selects(absent, labels));
 }
 
-/* ---- what they are built on ----------------------------------------------------------- */
+/* ---- what they are built on -------------------------------------------------------- */
 
 static void a_heap_hands_out_the_smallest_whatever_was_taken_out_before(void **state)
 {
@@ -270,7 +270,7 @@ static void no_host_state_is_a_dead_end_by_mistake(void **state)
 	assert_false(host_may(HOST_TRIAL, HOST_STAGED));
 }
 
-/* ---- judgement ---------------------------------------------------------------------------- */
+/* ---- judgement --------------------------------------------------------------------- */
 
 static const struct judge_metric retrans = {"retrans", 1.5, 1, 100};
 

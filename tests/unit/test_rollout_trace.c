@@ -84,7 +84,7 @@ struct op {
 	unsigned int host, arg;
 };
 
-/* ---- dice ------------------------------------------------------------------------- */
+/* ---- dice -------------------------------------------------------------------------- */
 
 static uint64_t dice;
 
@@ -109,7 +109,7 @@ static struct op roll_op(void)
 	return (struct op){(enum op_kind)kind, roll(HOSTS), roll(1 << 16)};
 }
 
-/* ---- a fleet ----------------------------------------------------------------------------- */
+/* ---- a fleet ----------------------------------------------------------------------- */
 
 struct mail {
 	uint64_t seq, word, committed;
@@ -166,7 +166,7 @@ static size_t seen_state[ROLLOUT_STATES_], seen_host[HOST_STATES_], seen_pause[R
 			snprintf(world.broken, sizeof(world.broken), __VA_ARGS__); \
 	} while (0)
 
-/* ---- what must always be true ----------------------------------------------------------------- */
+/* ---- what must always be true ------------------------------------------------------ */
 
 static const struct sim *sim_of(const char *id)
 {
@@ -303,7 +303,7 @@ static void check_end(const struct rollout *r, enum rollout_state before)
 	HOLDS(!r->due, "%zu hosts have not had their turn", r->due);
 }
 
-/* ---- steps ------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------- */
 
 static char *text_of(const struct rollout *r)
 {
@@ -440,7 +440,7 @@ static void take_over(void)
 	      "who took over counts differently");
 }
 
-/* ---- hosts ------------------------------------------------------------------------------------------ */
+/* ---- hosts ------------------------------------------------------------------------- */
 
 static void tell(struct sim *s)
 {
@@ -592,7 +592,7 @@ static void reboot(struct sim *s)
 		write_mail(s, false, false);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------- */
 
 static void pass(uint64_t ms)
 {
@@ -797,7 +797,7 @@ static void check_mended(void)
 	}
 }
 
-/* ---- traces ---------------------------------------------------------------------------------------------- */
+/* ---- traces ------------------------------------------------------------------------ */
 
 static void world_end(void)
 {
@@ -943,7 +943,7 @@ static void in_random_fleets_what_must_be_true_always_is(void **state)
 				 rollout_pause_name((enum rollout_pause)i));
 }
 
-/* ---- and of the tool itself --------------------------------------------------------------- */
+/* ---- and of the tool itself -------------------------------------------------------- */
 
 static bool pauses_and_then_aborts(const struct op *ops, size_t n)
 {
