@@ -99,8 +99,9 @@ struct db_batch *db_batch_free(struct db_batch *b);
  */
 void db_add(struct db_batch *b, const char *sql, const char *fmt, ...);
 /*
- * One statement for any number of rows: "%v" in its text is a table of them, its columns
- * named column1, column2, ...; db_row() gives it one. Without a row the statement does nothing.
+ * One statement for any number of rows: "FROM %v AS v" in its text is a table of them with columns
+ * named column1, column2, ... (these words are used for nothing else, and without "v."); db_row()
+ * gives it one. Without a row the statement does nothing.
  */
 void db_add_rows(struct db_batch *b, const char *sql, const char *fmt);
 void db_row(struct db_batch *b, ...);

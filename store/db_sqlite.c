@@ -66,23 +66,39 @@ static void file_want(struct db *d, uint64_t now_ms, struct db_want *ret_want)
 		ret_want->timeout_ms = 0;
 }
 
-/* One row is as good as a table of them when the statement runs once for each. */
+static void write_values(FILE *out, size_t n)
+{
+	for (size_t i = 1; i <= n; i++)
+		fprintf(out, "%s$%zu", i > 1 ? ", " : "", i);
+}
+
+/*
+ * The statement runs once for each row, and a table of one row is none: its columns are the values
+ * themselves. (UPDATE with a FROM takes SQLite twice as long.)
+ */
 static int prepare_many(struct sql *q, const struct db_statement *s, struct sql_rows **ret_rows)
 {
-	const char *mark = strstr(s->sql, "%v");
+	static const char all[] = "* FROM %v AS v", some[] = " FROM %v AS v",
+			  column[] = "column";
 	AUTO_FREE char *sql = NULL;
 	size_t len = 0;
-	FILE *out;
+	FILE *out = open_memstream(&sql, &len);
 
-	if (!mark)
-		return -EINVAL;
-	out = open_memstream(&sql, &len);
 	if (!out)
 		return -ENOMEM;
-	fprintf(out, "%.*s(VALUES (", (int)(mark - s->sql), s->sql);
-	for (size_t i = 1; i <= s->n_columns; i++)
-		fprintf(out, "%s$%zu", i > 1 ? ", " : "", i);
-	fprintf(out, "))%s", mark + 2);
+	for (const char *c = s->sql; *c;) {
+		if (strncmp(c, all, sizeof(all) - 1) == 0) {
+			write_values(out, s->n_columns);
+			c += sizeof(all) - 1;
+		} else if (strncmp(c, some, sizeof(some) - 1) == 0) {
+			c += sizeof(some) - 1;
+		} else if (strncmp(c, column, sizeof(column) - 1) == 0) {
+			fputc('$', out);
+			c += sizeof(column) - 1;
+		} else {
+			fputc(*c++, out);
+		}
+	}
 	if (fclose(out) != 0)
 		return -ENOMEM;
 	return sql_prepare(q, sql, ret_rows);

@@ -22,9 +22,13 @@ struct sql {
 	char path[PATH_MAX];
 };
 
+#define VALUES_MAX 32 /* of a statement that is kept */
+
 struct sql_rows {
 	struct sql *q;
 	sqlite3_stmt *stmt;
+	int parameter[VALUES_MAX +
+		      1]; /* SQLite's number of "$1", "$2", ...; 0: not asked yet */
 };
 
 static int errno_of_sqlite(int rc, int system_errno)
@@ -310,8 +314,13 @@ static int parameter(struct sql_rows *rows, size_t n)
 {
 	char name[24];
 
-	snprintf(name, sizeof(name), "$%zu", n);
-	return sqlite3_bind_parameter_index(rows->stmt, name);
+	if (n > VALUES_MAX)
+		return 0;
+	if (!rows->parameter[n]) {
+		snprintf(name, sizeof(name), "$%zu", n);
+		rows->parameter[n] = sqlite3_bind_parameter_index(rows->stmt, name);
+	}
+	return rows->parameter[n];
 }
 
 int sql_set_u64(struct sql_rows *rows, size_t n, uint64_t v)

@@ -248,7 +248,7 @@ static void many_rows_are_one_statement(void **state)
 	}
 	db_demand(b, 1000);
 	db_add_rows(b,
-		    "UPDATE item SET n = n + v.column2 FROM %v AS v WHERE name = v.column1"
+		    "UPDATE item SET n = n + column2 FROM %v AS v WHERE name = column1"
 		    " RETURNING n, data",
 		    "su");
 	db_row(b, "7", (uint64_t)100);

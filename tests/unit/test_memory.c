@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Memory that runs out, at every allocation there is, one after the other: of what parses
- * foreign bytes, and of a whole life of the store.  Each time a plain refusal, nothing leaked,
+ * foreign bytes, and of a whole life of the stores.  Each time a plain refusal, nothing leaked,
  * and on disk nothing half done.
  */
 #include "tests/unit/signed.h"
@@ -9,6 +9,7 @@
 #include "lib/json.h"
 #include "store/catalog.h"
 #include "store/directive.h"
+#include "store/fleet.h"
 #include "store/store.h"
 
 /* A sanitizer wants to allocate itself; what leaks is counted here anyway. */
@@ -309,6 +310,105 @@ static void the_whole_life_of_a_store(void **state)
 	at_each_allocation(life_and_after, getenv("LONG") && *getenv("LONG") ? 1 : 7);
 }
 
+/* ---- a life of the controllers' state, on a file ------------------------------------------ */
+
+static int count_off(struct fleet *f, int r, struct fleet_answer **a)
+{
+	r = fleet_wait(f, r, a);
+	*a = fleet_answer_free(*a);
+	return r;
+}
+
+/* As an enrolment, a report and a step of a rollout use it. */
+static int live_fleet(struct fleet *f)
+{
+	static const uint8_t fingerprint[32];
+	struct fleet_entry e = {.actor = "a", .action = "b", .subject = "r", .detail = "{}"};
+	struct fleet_enrolment en = {
+		.id = "h", .name = "n", .fingerprint = fingerprint, .certificate = "1"};
+	struct fleet_report report = {.host = "h", .seq = 1, .hotfixes = "[]"};
+	struct fleet_rollout rollout = {.id = "r", .name = "fix", .state = "{}"};
+	struct fleet_rollout_host host = {.host = "h", .state = "{}"};
+	struct fleet_word word = {.host = "h", .body = "word", .len = 4};
+	struct fleet_step step = {.id = "r",
+				  .name = "fix",
+				  .state = "{}",
+				  .active = true,
+				  .hosts = &host,
+				  .words = &word,
+				  .entries = &e,
+				  .n_hosts = 1,
+				  .n_words = 1,
+				  .n_entries = 1};
+	struct fleet_answer *a = NULL;
+	int r;
+
+	r = count_off(f, fleet_enrol(f, &en, &e, fleet_keep, &a), &a);
+	if (r == 0)
+		r = count_off(f, fleet_reports(f, &report, 1, fleet_keep, &a), &a);
+	if (r == 0)
+		r = count_off(f, fleet_new_rollout(f, &rollout, &e, fleet_keep, &a), &a);
+	if (r == 0)
+		r = count_off(f, fleet_step(f, &step, fleet_keep, &a), &a);
+	if (r == 0)
+		r = count_off(f, fleet_words(f, "h", fleet_keep, &a), &a);
+	return r;
+}
+
+static int whole_fleet(void)
+{
+	AUTO(fleet_freep) struct fleet *f = NULL;
+	struct fail fail = {0};
+	int r;
+
+	unlink(path);
+	r = fleet_open(path, 0, 0, &f, &fail);
+	if (r < 0) {
+		assert_true(fail.message[0]);
+		return r;
+	}
+	return live_fleet(f);
+}
+
+/* Whatever was refused: the file is sound, and each operation was stored whole or not at all. */
+static int fleet_and_after(void)
+{
+	int r = whole_fleet();
+	unsigned long keep = refuse_at;
+	struct fleet_rollout rollout = {0};
+	struct fleet_desired desired = {0};
+	struct fleet_answer *a = NULL;
+	struct fleet *f = NULL;
+	uint64_t rows = 0, bad, wanted = 0;
+	char head[65];
+
+	refuse_at = 0;
+	assert_ok(fleet_open(path, 0, 0, &f, NULL));
+	assert_ok(fleet_audit_verify(f, &rows, head, &bad, NULL));
+	if (fleet_wait(f, fleet_host(f, "h", fleet_keep, &a), &a) == 0)
+		wanted++;
+	a = fleet_answer_free(a);
+	if (fleet_wait(f, fleet_rollout(f, "r", fleet_keep, &a), &a) == 0 &&
+	    fleet_next_rollout(a, &rollout))
+		wanted += 1 + rollout.generation;
+	assert_int_equal(rows, wanted);
+	wanted = rollout.generation;
+	a = fleet_answer_free(a);
+	assert_ok(fleet_wait(f, fleet_words(f, "h", fleet_keep, &a), &a));
+	fleet_next_desired(a, &desired);
+	assert_int_equal(desired.generation, wanted);
+	fleet_answer_free(a);
+	fleet_free(f);
+	refuse_at = keep;
+	return r;
+}
+
+static void the_whole_life_of_a_fleet(void **state)
+{
+	(void)state;
+	at_each_allocation(fleet_and_after, getenv("LONG") && *getenv("LONG") ? 1 : 13);
+}
+
 static int setup(void **state)
 {
 	struct trust_role role;
@@ -346,6 +446,7 @@ int main(void)
 		cmocka_unit_test(a_directive),
 		cmocka_unit_test(a_status_of_a_fleet),
 		cmocka_unit_test(the_whole_life_of_a_store),
+		cmocka_unit_test(the_whole_life_of_a_fleet),
 	};
 
 	return cmocka_run_group_tests_name("memory runs out", tests, setup, teardown);
