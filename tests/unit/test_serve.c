@@ -464,8 +464,7 @@ static void a_certificate_that_ends_ends_what_waits_under_it(void **state)
 static void authorities_are_rolled_over_without_ending_a_connection(void **state)
 {
 	AUTO(hang_upp)
-	struct client *of_old = NULL,
-		      *of_new = NULL, *late_old = NULL, *meanwhile = NULL;
+	struct client *of_old = NULL, *of_new = NULL, *late_old = NULL, *meanwhile = NULL;
 	AUTO(ca_freep) struct ca *next = certify_ca("next", now_s, 365 * DAY_S);
 	struct fail fail;
 
