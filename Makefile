@@ -156,13 +156,13 @@ install: $(DAEMON) $(CTL) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/l
 	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
 	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
 	install -d $I/lib/systemd/system
-	for s in $(wildcard server/*.service); do \
+	for s in $(wildcard server/*.service server/*.socket); do \
 		sed 's,/usr/local/sbin/,$(PREFIX)/sbin/,' $$s >$I/lib/systemd/system/$${s##*/}; done
 	install -D -m 644 server/hotfixd.sysusers $I/lib/sysusers.d/hotfixd.conf
 	$(if $(DESTDIR),,@! command -v systemd-sysusers >/dev/null || systemd-sysusers $I/lib/sysusers.d/hotfixd.conf)
 uninstall:	## remove what install put there
 	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd
-	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service)) $I/lib/sysusers.d/hotfixd.conf
+	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service server/*.socket)) $I/lib/sysusers.d/hotfixd.conf
 	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
 clean:	## remove what was built, keep what was downloaded
 	rm -rf build-san build-fuzz compile_commands.json

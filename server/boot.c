@@ -30,19 +30,6 @@ bool boot_is_held(bool crashed, uint64_t older_crash_ms, uint64_t now_ms)
 	       (now_ms < older_crash_ms || now_ms - older_crash_ms < BOOT_YOUNG_MS);
 }
 
-struct record {
-	uint64_t ms;
-	char cause[BOOT_CAUSE_BYTES];
-};
-
-static struct {
-	bool read;
-	size_t n;
-	struct record record[RECORDS_MAX];
-} known;
-
-static bool find_cause(uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES]);
-
 /* ---- what the database knows -------------------------------------------------------- */
 
 struct past {
@@ -118,13 +105,9 @@ int boot_begin(struct store *s, const char *state_dir, uint64_t now_ms, struct b
 		p.this.started_ms = now_ms;
 		p.this.held = boot_is_held(ret_boot->crashed, p.older_crash_ms, now_ms);
 	}
-	if (ret_boot->crashed) {
+	ret_boot->last_ms = p.last.started_ms;
+	if (ret_boot->crashed)
 		p.last.crash_seen_ms = now_ms;
-		if (known.read)
-			find_cause(p.last.started_ms, ret_boot->cause);
-		else
-			boot_find_cause("", p.last.started_ms, ret_boot->cause);
-	}
 	if (p.this.held && ret_boot->state == POLICY_BOOT_NORMAL)
 		ret_boot->state = POLICY_BOOT_HELD;
 	p.this.stopped = false;
@@ -193,56 +176,58 @@ static bool find_line(char *text, char ret_cause[BOOT_CAUSE_BYTES])
 	return false;
 }
 
-static void read_record(const char *path)
+static void read_record(const char *path, json_t *records)
 {
-	struct record *rec = &known.record[known.n];
+	char cause[BOOT_CAUSE_BYTES];
 	AUTO_FREE uint8_t *text = NULL;
 	struct stat st;
 	size_t len;
 
-	if (known.n == RECORDS_MAX || stat(path, &st) < 0 ||
+	if (json_array_size(records) == RECORDS_MAX || stat(path, &st) < 0 ||
 	    io_read_file(path, RECORD_BYTES_MAX, &text, &len) < 0)
 		return;
-	rec->ms = (uint64_t)st.st_mtime * 1000 + 999;
-	known.n += find_line((char *)text, rec->cause);
+	if (find_line((char *)text, cause))
+		json_array_append_new(records, json_pack("{s:I, s:s}", "ms",
+							 (json_int_t)st.st_mtime * 1000 + 999,
+							 "cause", cause));
 }
 
-void boot_read_records(const char *root)
+json_t *boot_records(const char *root)
 {
 	static const char *const places[] = {
 		"/sys/fs/pstore/dmesg-*",
 		"/var/lib/systemd/pstore/*/dmesg.txt",
 		"/var/lib/systemd/pstore/*/*/dmesg.txt",
 	};
+	json_t *records = json_array();
 	char pattern[512];
 	glob_t g;
 
-	known.read = true;
-	known.n = 0;
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+	for (size_t i = 0; records && i < ARRAY_SIZE(places); i++) {
 		snprintf(pattern, sizeof(pattern), "%s%s", root, places[i]);
 		if (glob(pattern, 0, NULL, &g) != 0)
 			continue;
 		for (size_t k = 0; k < g.gl_pathc; k++)
-			read_record(g.gl_pathv[k]);
+			read_record(g.gl_pathv[k], records);
 		globfree(&g);
 	}
+	return records;
 }
 
-static bool find_cause(uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
+bool boot_cause(const json_t *records, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
 {
+	const json_t *record;
+	size_t i;
+
 	ret_cause[0] = 0;
-	for (size_t i = 0; i < known.n; i++)
-		if (known.record[i].ms >= since_ms) {
-			memcpy(ret_cause, known.record[i].cause, BOOT_CAUSE_BYTES);
-			return true;
-		}
-	return false;
-}
+	json_array_foreach(records, i, record) {
+		const char *cause = json_string_value(json_object_get(record, "cause"));
 
-bool boot_find_cause(const char *root, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES])
-{
-	boot_read_records(root);
-	known.read = false;
-	return find_cause(since_ms, ret_cause);
+		if (!cause ||
+		    json_integer_value(json_object_get(record, "ms")) < (json_int_t)since_ms)
+			continue;
+		snprintf(ret_cause, BOOT_CAUSE_BYTES, "%s", cause);
+		return true;
+	}
+	return false;
 }

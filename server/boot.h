@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "server/policy.h"
 #include "store/store.h"
 
@@ -24,6 +26,7 @@
 struct boot {
 	enum policy_boot state;
 	bool crashed;		      /* the one before this */
+	uint64_t last_ms;	      /* when that began */
 	char cause[BOOT_CAUSE_BYTES]; /* what the kernel said when it went down; "" unknown */
 };
 
@@ -43,12 +46,10 @@ int boot_stop(struct store *s);
 int boot_resume(struct store *s);
 
 /*
- * The line in which the kernel of an earlier boot said why it went down, from pstore and from
- * where systemd-pstore keeps it, below root ("" on a host; tests have another); records older
- * than since_ms are left out. false: there is none.
+ * The lines in which the kernel of earlier boots said why it went down, from pstore and from
+ * where systemd-pstore keeps it, below root ("" on a host; tests have another). For a worker:
+ * they are root's. [{"ms":N,"cause":TEXT}]; NULL out of memory.
  */
-bool boot_find_cause(const char *root, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES]);
-/*
- * Reads all of them while that is allowed; boot_begin() of this process then looks no more.
- */
-void boot_read_records(const char *root);
+json_t *boot_records(const char *root);
+/* The first of them that is no older than since_ms. false: there is none. */
+bool boot_cause(const json_t *records, uint64_t since_ms, char ret_cause[BOOT_CAUSE_BYTES]);

@@ -40,6 +40,9 @@ static const struct {
 	 "folder of the root of trust, root's alone; empty: the state directory's name with -trust"},
 	{"daemon", "user", "--user", NAME, AT(user), CONFIG_USER_DEFAULT, 0, 0,
 	 "user, or number, as whom all runs that need not be root"},
+	{"daemon", "parent_socket", "--parent-socket", PATH, AT(parent_socket),
+	 "/run/hotfixd-parent.sock", 0, 0,
+	 "where the loop finds a parent, when the service manager starts both"},
 	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
 	 "error, warning, notice, info or debug"},
 	{"access", "admin_group", NULL, GROUP, AT(admin_group), "hotfix", 0, 0,
@@ -143,7 +146,7 @@ static const char *set(struct config *c, size_t i, const char *value)
 			break;
 		if (value[0] != '/')
 			return "must be an absolute path";
-		if (at == c->socket &&
+		if ((at == c->socket || at == c->parent_socket) &&
 		    strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return "is longer than a Unix socket path may be (107 bytes)";
 		if (at == c->bpffs && strchr(strrchr(value, '/'), '.'))

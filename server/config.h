@@ -27,6 +27,7 @@ struct config {
 	char state_dir[CONFIG_PATH_BYTES];
 	char socket[CONFIG_PATH_BYTES];
 	char bpffs[CONFIG_PATH_BYTES];
+	char parent_socket[CONFIG_PATH_BYTES];
 	char trust_dir[CONFIG_PATH_BYTES]; /* "": beside state_dir */
 	char user[64];			   /* of loop and workers: a name or a number */
 	char admin_group[64];		   /* may change; root always may */

@@ -25,6 +25,9 @@ struct crew {
 	int channel;
 	uint32_t last_id;
 	struct event *readable, *deliver;
+	bool stop_wanted;
+	crew_stop_fn stop;
+	void *stop_cookie;
 	TAILQ_HEAD(, crew_member) members;
 };
 
@@ -42,15 +45,25 @@ static void wait_for(int fd, short events)
 		;
 }
 
-int crew_hello(int channel, struct wire_event *ret_hello)
+int crew_hello(int channel, struct wire_event *ret_hello, int ret_given[WIRE_GIVEN],
+	       struct fail *reterr_fail)
 {
 	int fds[WIRE_FDS_MAX], r;
-	size_t n;
+	size_t n, k = 0;
 
 	r = wire_recv(channel, ret_hello, sizeof(*ret_hello), fds, &n);
 	if (r < 0)
-		return r;
-	return ret_hello->tell == WIRE_HELLO ? 0 : -EBADMSG;
+		return fail_set(reterr_fail, FAIL_INTERNAL, "the parent says nothing: %s",
+				strerror(-r));
+	if (ret_hello->tell == WIRE_HELLO && ret_hello->fail.code != FAIL_NONE) {
+		*reterr_fail = ret_hello->fail;
+		return -fail_errno(ret_hello->fail.code);
+	}
+	for (int i = 0; i < WIRE_GIVEN; i++)
+		ret_given[i] = ret_hello->given & 1U << i && k < n ? fds[k++] : -1;
+	if (ret_hello->tell == WIRE_HELLO && k == n)
+		return 0;
+	return fail_set(reterr_fail, FAIL_INTERNAL, "the parent says what is no greeting");
 }
 
 static void ask(struct crew *c, const struct wire_request *q, const int *fds, size_t n)
@@ -86,6 +99,10 @@ static void take_event(struct crew *c, const struct wire_event *e, const int *fd
 
 	if (e->tell == WIRE_FOLDER && n == 1)
 		dup3(fds[0], WIRE_FOLDER_FD, O_CLOEXEC);
+	if (e->tell == WIRE_STOP) {
+		c->stop_wanted = true;
+		event_add(c->deliver, &now);
+	}
 	if (e->tell == WIRE_EXITED && m) {
 		m->is_over = true;
 		m->status = e->status;
@@ -128,6 +145,10 @@ static void on_deliver(evutil_socket_t fd, short what, void *cookie)
 
 	(void)fd;
 	(void)what;
+	if (c->stop_wanted && c->stop) {
+		c->stop_wanted = false;
+		c->stop(c->stop_cookie);
+	}
 	for (;;) { /* whoever is told may start and forget others */
 		crew_exited_fn exited;
 		void *theirs;
@@ -163,6 +184,12 @@ int crew_new(struct event_base *base, int channel, struct crew **ret_crew)
 		return -ENOMEM;
 	*ret_crew = take_ptr(c);
 	return 0;
+}
+
+void crew_on_stop(struct crew *c, crew_stop_fn stop, void *cookie)
+{
+	c->stop = stop;
+	c->stop_cookie = cookie;
 }
 
 struct crew *crew_free(struct crew *c)
@@ -245,11 +272,4 @@ void crew_forget(struct crew_member *m)
 		return;
 	m->exited = NULL;
 	crew_kill(m);
-}
-
-void crew_notify(struct crew *c, uint32_t adopted)
-{
-	struct wire_request q = {.ask = WIRE_NOTIFY, .index = adopted};
-
-	ask(c, &q, NULL, 0);
 }

@@ -22,6 +22,7 @@ struct crew;
 struct crew_member;
 
 typedef void (*crew_exited_fn)(int status, void *cookie);
+typedef void (*crew_stop_fn)(void *cookie);
 
 struct crew_job {
 	const char *op;
@@ -30,10 +31,16 @@ struct crew_job {
 	int bundle_fd, peer_fd; /* borrowed; -1 none */
 };
 
-/* The first that the parent says: who to become. Blocks. */
-int crew_hello(int channel, struct wire_event *ret_hello);
+/*
+ * The first that the parent says: who to become, and what it opened for us: the caller's, -1
+ * where there is none. Blocks.
+ */
+int crew_hello(int channel, struct wire_event *ret_hello, int ret_given[WIRE_GIVEN],
+	       struct fail *reterr_fail);
 /* Takes over channel. */
 int crew_new(struct event_base *base, int channel, struct crew **ret_crew);
+/* stop is called when the parent was asked to end. */
+void crew_on_stop(struct crew *c, crew_stop_fn stop, void *cookie);
 struct crew *crew_free(struct crew *c);
 /* ret_answer_fd, where it answers, is the caller's and does not block. */
 int crew_start(struct crew *c, const struct crew_job *job, crew_exited_fn exited, void *cookie,
@@ -41,7 +48,5 @@ int crew_start(struct crew *c, const struct crew_job *job, crew_exited_fn exited
 void crew_kill(struct crew_member *m); /* it will exit */
 /* Kills it; its exited function is not called. NULL is fine. */
 void crew_forget(struct crew_member *m);
-/* To the service manager: ready with so many adopted, or UINT32_MAX stopping. */
-void crew_notify(struct crew *c, uint32_t adopted);
 
 DEFINE_AUTO(struct crew, crew_free)

@@ -7,18 +7,22 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <systemd/sd-daemon.h>
 
 #include "bpf/doctor.h"
 #include "lib/clock.h"
 #include "lib/io.h"
+#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/version.h"
 #include "server/api.h"
@@ -36,6 +40,9 @@
 #include "server/restore.h"
 #include "server/revoke.h"
 #include "server/work.h"
+
+#define ANSWER_WAIT_MS	 10000
+#define ANSWER_BYTES_MAX 65536
 
 /* Of the folder in bpffs, whose path may lead through what only root may enter. */
 #define LOOP_FOLDER "/proc/self/fd/6/."
@@ -56,19 +63,25 @@ struct daemon {
 	int status;
 };
 
-static void on_stop(evutil_socket_t fd, short what, void *cookie)
+static void on_stop(void *cookie)
 {
 	struct daemon *d = cookie;
 
-	(void)what;
 	if (d->stopping) /* a terminal tells us, and the parent does */
 		return;
 	d->stopping = true;
-	log_event(LOG_NOTICE, "stopping signal=%d; what runs in the kernel stays", (int)fd);
-	crew_notify(d->crew, UINT32_MAX);
+	log_event(LOG_NOTICE, "stopping; what runs in the kernel stays");
+	sd_notify(0, "STOPPING=1");
 	if (boot_stop(d->store) < 0)
 		log_event(LOG_WARNING, "the store does not know that this stop was asked for");
 	event_base_loopbreak(d->base);
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	on_stop(cookie);
 }
 
 /* What must be there before the network comes up is there, or cannot be. */
@@ -78,7 +91,8 @@ static void on_restored(void *cookie)
 
 	log_event(LOG_NOTICE, "ready socket=%s adopted=%zu", d->config.socket,
 		  d->report.adopted);
-	crew_notify(d->crew, (uint32_t)d->report.adopted);
+	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel",
+		   d->report.adopted);
 }
 
 static void on_reconciled(size_t adopted, void *cookie)
@@ -108,18 +122,33 @@ static void on_reconciled(size_t adopted, void *cookie)
 		log_event(LOG_ERR, "what others change in the kernel will go unnoticed");
 }
 
-/* What only root may read, before it becomes somebody else. */
+/* What the parent opened gets the numbers of server/wire.h. */
+static void place(int given[WIRE_GIVEN])
+{
+	for (int i = 0; i < WIRE_GIVEN; i++) {
+		int fd = given[i];
+
+		given[i] = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, WIRE_FDS_END);
+		fd_closep(&fd);
+	}
+	for (int i = 0; i < WIRE_GIVEN; i++) {
+		close(WIRE_LISTEN_FD + i);
+		if (given[i] >= 0)
+			dup3(given[i], WIRE_LISTEN_FD + i, O_CLOEXEC);
+		fd_closep(&given[i]);
+	}
+}
+
 static int become_loop(struct daemon *d, struct fail *reterr_fail)
 {
 	static char lsm[256];
 	struct wire_event hello;
-	int r;
+	int given[WIRE_GIVEN], r;
 
-	r = crew_hello(WIRE_FD, &hello);
+	r = crew_hello(WIRE_FD, &hello, given, reterr_fail);
 	if (r < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "the parent says nothing: %s",
-				strerror(-r));
-	boot_read_records("");
+		return r;
+	place(given);
 	doctor_lsm_has_bpf(lsm, sizeof(lsm));
 	d->report = (struct report_daemon){.state_dir = d->config.state_dir,
 					   .bpffs = d->config.bpffs,
@@ -129,7 +158,9 @@ static int become_loop(struct daemon *d, struct fail *reterr_fail)
 					   .uid = hello.uid,
 					   .lsm = lsm,
 					   .started_ms = clock_real_ms()};
-	if (hello.uid)
+	if (geteuid() != 0) /* the service manager has started it so */
+		r = privilege_refuse(hello.uid);
+	else if (hello.uid)
 		r = privilege_become(hello.uid, hello.gid, 0, false, (pid_t)hello.pid);
 	else /* there is no such user: the parent has said so */
 		r = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
@@ -170,6 +201,30 @@ static void take_root(struct daemon *d)
 		log_event(LOG_ERR, "%s does not fit the stored roots: %s", path, fail.message);
 }
 
+/* What the kernel said before it went down, which only root may read. NULL: nobody knows. */
+static json_t *ask_records(struct daemon *d)
+{
+	const struct crew_job job = {.op = "records", .bundle_fd = -1, .peer_fd = -1};
+	AUTO_JSON json_t *answer = NULL;
+	struct crew_member *m = NULL;
+	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *text = malloc(ANSWER_BYTES_MAX);
+	struct pollfd p;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (!text || crew_start(d->crew, &job, NULL, NULL, &m, &fd, NULL) < 0)
+		return NULL;
+	p = (struct pollfd){.fd = fd, .events = POLLIN};
+	while (n > 0 && len < ANSWER_BYTES_MAX && poll(&p, 1, ANSWER_WAIT_MS) == 1) {
+		n = read(fd, text + len, ANSWER_BYTES_MAX - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	crew_forget(m);
+	answer = json_loadb(text, len, 0, NULL);
+	return json_incref(json_object_get(answer, "report"));
+}
+
 static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 {
 	static const int wanted[] = {SIGTERM, SIGINT};
@@ -181,6 +236,10 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	r = become_loop(d, reterr_fail);
 	if (r < 0)
 		return r;
+	d->base = event_base_new();
+	if (!d->base || crew_new(d->base, WIRE_FD, &d->crew) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	crew_on_stop(d->crew, on_stop, d);
 	snprintf(path, sizeof(path), "%s/state.db", d->config.state_dir);
 	r = store_open(path, &d->store, reterr_fail);
 	if (r < 0)
@@ -188,23 +247,22 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	r = boot_begin(d->store, d->config.state_dir, d->report.started_ms, &boot);
 	if (r < 0)
 		log_event(LOG_ERR, "this boot is not recorded: %s", strerror(-r));
-	if (boot.crashed)
+	if (boot.crashed) {
+		AUTO_JSON json_t *records = ask_records(d);
+
+		boot_cause(records, boot.last_ms, boot.cause);
 		log_event(LOG_ERR, "the host went down unasked in its last boot cause=\"%s\"",
 			  boot.cause);
+	}
 	take_root(d);
-	d->base = event_base_new();
-	if (!d->base)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-		d->signals[i] = evsignal_new(d->base, wanted[i], on_stop, d);
+		d->signals[i] = evsignal_new(d->base, wanted[i], on_signal, d);
 		if (!d->signals[i] || event_add(d->signals[i], NULL) < 0)
 			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	}
 	signal(SIGPIPE, SIG_IGN);
 
-	r = crew_new(d->base, WIRE_FD, &d->crew);
-	if (r == 0)
-		r = workers_new(d->base, d->crew, d->config.worker_deadline_ms, &d->workers);
+	r = workers_new(d->base, d->crew, d->config.worker_deadline_ms, &d->workers);
 	if (r == 0)
 		r = events_new(&d->events);
 	opts = (struct hotfixes_opts){
@@ -270,7 +328,8 @@ static int flush_stdout(void)
 static bool is_part(const char *name)
 {
 	return strcmp(name, "loop") == 0 || strcmp(name, "worker") == 0 ||
-	       strcmp(name, "guard") == 0 || strcmp(name, "probe") == 0;
+	       strcmp(name, "guard") == 0 || strcmp(name, "probe") == 0 ||
+	       strcmp(name, "parent") == 0;
 }
 
 static bool is_channel(int fd)
@@ -281,23 +340,58 @@ static bool is_channel(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
 }
 
-static int loop_main(int argc, char **argv)
+/* Which makes systemd start a parent for us. */
+static int connect_parent(const char *path, struct fail *reterr_fail)
+{
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+	memcpy(addr.sun_path, path, strlen(path) + 1); /* config.c checked the length */
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		fail_set(reterr_fail, FAIL_UNREACHABLE, "nobody starts a parent at %s: %s",
+			 path, strerror(errno));
+		return fail_hint(reterr_fail, "hotfixd-parent.socket does; or start hotfixd, "
+					      "without a word more, as root");
+	}
+	return dup2(take_fd(&fd), WIRE_FD) < 0
+		       ? fail_set(reterr_fail, FAIL_INTERNAL, "start failed")
+		       : 0;
+}
+
+static int loop_main(int argc, char **argv, bool has_channel)
 {
 	struct daemon d = {.status = 0};
 	struct fail fail = {.code = FAIL_INTERNAL};
 
 	umask(077);
-	for (int fd = WIRE_FD; fd <= WIRE_LOCK_FD; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	close_range(WIRE_FD, ~0U, CLOSE_RANGE_CLOEXEC);
 	if (config_load(argc, argv, &d.config, &fail) < 0)
 		return report_failure(&fail);
 	log_open(config_log_priority(&d.config));
-	if (open_daemon(&d, &fail) < 0)
+	if ((!has_channel && connect_parent(d.config.parent_socket, &fail) < 0) ||
+	    open_daemon(&d, &fail) < 0)
 		d.status = report_failure(&fail);
 	else
 		event_base_dispatch(d.base);
 	close_daemon(&d);
 	return d.status;
+}
+
+/* The connection is our stdin, and nobody else's. */
+static int parent_main(int argc, char **argv)
+{
+	int channel = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct fail fail = {.code = FAIL_INTERNAL};
+	struct config config;
+
+	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+	umask(077);
+	if (channel < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    config_load(argc, argv, &config, &fail) < 0)
+		return report_failure(&fail);
+	log_open(config_log_priority(&config));
+	return parent_answer(&config, channel);
 }
 
 /* What hotfixd starts as itself: a worker has its files, guard and probe lead a session. */
@@ -307,13 +401,16 @@ static int run_part(int argc, char **argv)
 
 	if (strcmp(argv[1], "worker") == 0 && argc == 2 && work_is_worker())
 		return work_main();
-	if (strcmp(argv[1], "loop") == 0 && is_channel(WIRE_FD))
-		return loop_main(argc - 1, argv + 1);
+	if (strcmp(argv[1], "loop") == 0)
+		return loop_main(argc - 1, argv + 1, is_channel(WIRE_FD));
+	if (strcmp(argv[1], "parent") == 0 && is_channel(STDIN_FILENO))
+		return parent_main(argc - 1, argv + 1);
 	if (strcmp(argv[1], "guard") == 0 && argc == 4 && leads)
 		return guard_main(argv[2], argv[3]);
 	if (strcmp(argv[1], "probe") == 0 && argc > 3 && leads)
 		return probe_main(argc, argv);
-	fprintf(stderr, "hotfixd: \"hotfixd %s\" is started by hotfixd, not by hand\n",
+	fprintf(stderr,
+		"hotfixd: \"hotfixd %s\" is started by hotfixd or systemd, not by hand\n",
 		argv[1]);
 	return fail_exit(FAIL_USAGE);
 }
@@ -350,7 +447,7 @@ int main(int argc, char **argv)
 	log_open(config_log_priority(&config));
 	if (no_group)
 		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
-	if (parent_open(&config, &parent, &fail) < 0)
+	if (parent_open(&config, -1, &parent, &fail) < 0)
 		return report_failure(&fail);
 	return parent_run(parent, argc, argv);
 }

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include <jansson.h>
-#include <systemd/sd-daemon.h>
 
 #include "lib/clock.h"
 #include "lib/io.h"
@@ -213,6 +212,22 @@ static int find_user(struct parent *p, struct fail *reterr_fail)
 	return 0;
 }
 
+/* Root, too, has no business at the other end when the loop is somebody else. */
+static int check_peer(const struct parent *p, int channel, struct fail *reterr_fail)
+{
+	socklen_t len = sizeof(struct ucred);
+	struct ucred cred;
+
+	if (channel < 0)
+		return 0;
+	if (getsockopt(channel, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	    cred.uid == p->uid)
+		return 0;
+	fail_set(reterr_fail, FAIL_PERMISSION, "the parent serves the user %s alone",
+		 p->config->user);
+	return fail_hint(reterr_fail, "hotfixd.service starts the loop as that user");
+}
+
 /*
  * What root had before, or what systemd gave back to root at this start. A folder that is the
  * user's already is left alone: he could have put anything there.
@@ -324,7 +339,8 @@ static int open_signals(struct parent *p)
 	return p->signal_fd < 0 ? -errno : 0;
 }
 
-int parent_open(const struct config *c, struct parent **ret_parent, struct fail *reterr_fail)
+int parent_open(const struct config *c, int channel, struct parent **ret_parent,
+		struct fail *reterr_fail)
 {
 	AUTO(parent_freep) struct parent *p = calloc(1, sizeof(*p));
 	int r;
@@ -334,6 +350,8 @@ int parent_open(const struct config *c, struct parent **ret_parent, struct fail 
 	p->config = c;
 	p->lock_fd = p->listen_fd = p->signal_fd = p->channel = p->trust_fd = -1;
 	r = find_user(p, reterr_fail);
+	if (r == 0)
+		r = check_peer(p, channel, reterr_fail);
 	if (r == 0)
 		r = open_state(p, reterr_fail);
 	if (r == 0)
@@ -548,14 +566,6 @@ static bool is_text(const char *s, size_t room)
 	return memchr(s, 0, room) != NULL;
 }
 
-static void notify(uint32_t adopted)
-{
-	if (adopted == UINT32_MAX)
-		sd_notify(0, "STOPPING=1");
-	else
-		sd_notifyf(0, "READY=1\nSTATUS=%u hot-fixes adopted from the kernel", adopted);
-}
-
 static void obey(struct parent *p, const struct wire_request *q, const int *fds, size_t n_fds)
 {
 	struct wire_event e = {.tell = WIRE_STARTED, .id = q->id};
@@ -582,9 +592,6 @@ static void obey(struct parent *p, const struct wire_request *q, const int *fds,
 		c = find_child(p, q->id);
 		if (c)
 			end_child(c);
-		return;
-	case WIRE_NOTIFY:
-		notify(q->index);
 		return;
 	default:
 		log_event(LOG_WARNING, "the loop asks for what the parent does not do ask=%u",
@@ -646,8 +653,8 @@ static void on_signal(struct parent *p)
 	while (read(p->signal_fd, &s, sizeof(s)) == sizeof(s)) {
 		if (s.ssi_signo == SIGCHLD)
 			reap(p);
-		else if (p->loop)
-			kill(p->loop, (int)s.ssi_signo);
+		else
+			tell(p, &(struct wire_event){.tell = WIRE_STOP}, NULL, 0);
 	}
 }
 
@@ -661,14 +668,34 @@ static void end_all(struct parent *p)
 		}
 }
 
-void parent_serve(struct parent *p, int channel)
+static void greet(struct parent *p)
 {
 	struct wire_event hello = {
 		.tell = WIRE_HELLO, .uid = p->uid, .gid = p->gid, .pid = (uint32_t)getpid()};
+	AUTO_CLOSE int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	const int open_fds[WIRE_GIVEN] = {
+		[WIRE_LISTEN_FD - WIRE_LISTEN_FD] = p->listen_fd,
+		[WIRE_KMSG_FD - WIRE_LISTEN_FD] = kmsg,
+		[WIRE_FOLDER_FD - WIRE_LISTEN_FD] = folder_fd(p->folder),
+		[WIRE_LOCK_FD - WIRE_LISTEN_FD] = p->lock_fd,
+	};
+	int fds[WIRE_GIVEN];
+	size_t n = 0;
+
+	for (int i = 0; i < WIRE_GIVEN; i++)
+		if (open_fds[i] >= 0) {
+			hello.given |= 1U << i;
+			fds[n++] = open_fds[i];
+		}
+	tell(p, &hello, fds, n);
+}
+
+void parent_serve(struct parent *p, int channel)
+{
 	bool asked = true;
 
 	p->channel = channel;
-	tell(p, &hello, NULL, 0);
+	greet(p);
 	while (asked) {
 		struct pollfd fds[] = {{.fd = p->channel, .events = POLLIN},
 				       {.fd = p->signal_fd, .events = POLLIN}};
@@ -680,19 +707,17 @@ void parent_serve(struct parent *p, int channel)
 		if (fds[0].revents)
 			asked = on_asked(p);
 	}
+	/* Who comes next need not be refused for our sake, but wait. */
+	if (ftruncate(p->lock_fd, 0) < 0)
+		log_event(LOG_WARNING, "the state lock: %s", strerror(errno));
 	end_all(p);
 }
 
-/* Its descriptors, as server/wire.h numbers them; the rest of ours closes by itself. */
+/* All it is given is the other end; the rest of ours closes by itself. */
 static int start_loop(struct parent *p, int argc, char **argv, int channel)
 {
 	AUTO_FREE char **words = calloc((size_t)argc + 2, sizeof(*words));
-	AUTO_CLOSE int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	const struct handed fds[] = {{channel, WIRE_FD},
-				     {p->listen_fd, WIRE_LISTEN_FD},
-				     {kmsg, WIRE_KMSG_FD},
-				     {folder_fd(p->folder), WIRE_FOLDER_FD},
-				     {p->lock_fd, WIRE_LOCK_FD}};
+	const struct handed fds[] = {{channel, WIRE_FD}};
 
 	if (!words)
 		return -ENOMEM;
@@ -739,4 +764,19 @@ int parent_run(struct parent *p, int argc, char **argv)
 	log_event(LOG_ERR, "the loop was killed by signal %d (%s)", WTERMSIG(p->loop_status),
 		  strsignal(WTERMSIG(p->loop_status)));
 	return 128 + WTERMSIG(p->loop_status);
+}
+
+int parent_answer(const struct config *c, int channel)
+{
+	AUTO(parent_freep) struct parent *p = NULL;
+	struct wire_event no = {.tell = WIRE_HELLO};
+
+	if (parent_open(c, channel, &p, &no.fail) == 0) {
+		parent_serve(p, channel);
+		return 0;
+	}
+	log_event(LOG_ERR, "%s%s%s", no.fail.message, no.fail.hint[0] ? "; " : "",
+		  no.fail.hint);
+	wire_send(channel, &no, sizeof(no), NULL, 0);
+	return fail_exit(no.fail.code);
 }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/parent.h -- what stays root of hotfixd: it starts the loop, workers and probes, and
- * does nothing else. It reads no bytes of strangers: a request is a fixed record, what comes
- * with it goes on to the worker unread.
+ * server/parent.h -- what stays root of hotfixd: it starts workers and probes, and does nothing
+ * else. It reads no bytes of strangers: a request is a fixed record, what comes with it goes on
+ * to the worker unread.
+ *
+ * The loop is started by the service manager as its own user and connects, which starts a
+ * parent for it (parent_answer); or the parent was started by hand, and starts it (parent_run).
+ * From there on there is no difference.
  *
  * What a worker is, what it may, which bundle folder and which root of trust it has, follows
  * from the operation alone, never from what the loop says. A compromised loop can ask for an
@@ -10,7 +14,7 @@
  *
  * Context    a process of its own, one thread; blocks in poll(2) only. Starting a process
  *            takes about a millisecond.
- * Errors     parent_open: as an operator reads them, for the exit status.
+ * Errors     as an operator reads them, for the exit status.
  */
 #pragma once
 
@@ -24,10 +28,16 @@
 
 struct parent;
 
-/* State directory, lock, folder in bpffs, socket: made, taken, and handed to the user. */
-int parent_open(const struct config *c, struct parent **ret_parent, struct fail *reterr_fail);
+/*
+ * State directory, lock, folder in bpffs, socket: made, taken, and handed to the user, who has
+ * to be at the other end of channel (-1: nobody yet).
+ */
+int parent_open(const struct config *c, int channel, struct parent **ret_parent,
+		struct fail *reterr_fail);
 /* Starts the loop ("hotfixd loop" with these arguments) and serves it; exit status of it all. */
 int parent_run(struct parent *p, int argc, char **argv);
+/* Opens all of it for the loop at the other end of channel, and serves it. */
+int parent_answer(const struct config *c, int channel);
 /* Serves whoever has the other end of channel, until that is closed. For tests, too. */
 void parent_serve(struct parent *p, int channel);
 struct parent *parent_free(struct parent *p);

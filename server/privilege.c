@@ -55,6 +55,33 @@ static int set_caps(uint64_t have, bool inherit)
 	return 0;
 }
 
+/* No core, no ptrace by others of its user. */
+static int hide(void)
+{
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+#ifdef __SANITIZE_ADDRESS__
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* else the leak checker cannot look */
+#else
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+#endif
+	return 0;
+}
+
+int privilege_refuse(uid_t uid)
+{
+	uid_t real, effective, saved;
+	int r;
+
+	if (getresuid(&real, &effective, &saved) < 0 || real != uid || effective != uid ||
+	    saved != uid)
+		return -EPERM;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = set_caps(0, false);
+	return r < 0 ? r : hide();
+}
+
 int privilege_become(uid_t uid, gid_t gid, uint64_t keep, bool inherit, pid_t parent)
 {
 	uint64_t have;
@@ -70,15 +97,10 @@ int privilege_become(uid_t uid, gid_t gid, uint64_t keep, bool inherit, pid_t pa
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	r = set_caps(have, inherit);
+	if (r == 0)
+		r = hide();
 	if (r < 0)
 		return r;
-	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-#ifdef __SANITIZE_ADDRESS__
-	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* else the leak checker cannot look */
-#else
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return -errno;
-#endif
 	/* Each change of credentials clears it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return -errno;

@@ -21,3 +21,5 @@
  * It dies with its parent; -ESRCH: that is gone already.
  */
 int privilege_become(uid_t uid, gid_t gid, uint64_t keep, bool inherit, pid_t parent);
+/* For who was started as uid: nothing is left, and there is no way to more. -EPERM: it is not. */
+int privilege_refuse(uid_t uid);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/wire.h -- what loop and parent say to each other, over a SOCK_SEQPACKET socketpair:
+ * server/wire.h -- what loop and parent say to each other, over a SOCK_SEQPACKET connection:
  * fixed records, descriptors beside them. The parent believes nothing that the loop says.
  *
  *	loop to parent				parent to loop
+ *						HELLO uid gid pid (+ what is open), first of
+ *						  all; or HELLO fail, and that is all
  *	START id op name index	-->
  *	  + bundle (sealed memfd), peer		STARTED id fail (+ answer)
  *						EXITED id wait-status
  *	KILL id			-->
- *	NOTIFY index		-->
- *						HELLO uid gid, first of all
  *						FOLDER (+ the folder in bpffs), before its STARTED
+ *						STOP: somebody wants an end
  *
  * Context    any; wire_recv() blocks as its descriptor does.
  * Errors     -EBADMSG not a record of that size; -EPIPE nobody at the other end.
@@ -27,17 +28,20 @@
 #define WIRE_FDS_MAX  16
 #define WIRE_OP_BYTES 16
 
-/* Descriptors that the parent leaves to the loop. */
+/* Descriptors of the loop: its connection, and what comes with HELLO. */
 enum {
 	WIRE_FD = 3,
-	WIRE_LISTEN_FD = 4,
-	WIRE_KMSG_FD = 5,
-	WIRE_FOLDER_FD = 6,
-	WIRE_LOCK_FD = 9
+	WIRE_LISTEN_FD, /* bound, and not listening */
+	WIRE_KMSG_FD,
+	WIRE_FOLDER_FD,
+	WIRE_LOCK_FD,
+	WIRE_FDS_END
 };
 
-enum wire_ask { WIRE_START = 1, WIRE_KILL, WIRE_NOTIFY };
-enum wire_tell { WIRE_HELLO = 1, WIRE_FOLDER, WIRE_STARTED, WIRE_EXITED };
+#define WIRE_GIVEN (WIRE_FDS_END - WIRE_LISTEN_FD)
+
+enum wire_ask { WIRE_START = 1, WIRE_KILL };
+enum wire_tell { WIRE_HELLO = 1, WIRE_FOLDER, WIRE_STARTED, WIRE_EXITED, WIRE_STOP };
 
 #define WIRE_HAS_BUNDLE 1U
 #define WIRE_HAS_PEER	2U
@@ -56,7 +60,8 @@ struct wire_event {
 	uint32_t id;
 	int32_t status; /* EXITED: as waitpid() has it */
 	uint32_t uid, gid, pid;
-	struct fail fail; /* STARTED: why it was not; FAIL_NONE */
+	uint32_t given;	  /* HELLO: bit i for WIRE_LISTEN_FD + i, in that order */
+	struct fail fail; /* HELLO, STARTED: why not; FAIL_NONE */
 };
 
 int wire_send(int fd, const void *record, size_t len, const int *fds, size_t n_fds);

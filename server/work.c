@@ -21,6 +21,7 @@
 #include "bpf/meter.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "server/boot.h"
 #include "server/guard.h"
 #include "server/privilege.h"
 #include "server/probe.h"
@@ -214,6 +215,14 @@ static int do_doctor(struct work *w, json_t **ret_report, struct fail *reterr_fa
 	return *ret_report ? 0 : -ENOMEM;
 }
 
+/* What the kernel said when it went down: root's files. */
+static int do_records(struct work *w, json_t **ret_report, struct fail *reterr_fail)
+{
+	(void)w;
+	*ret_report = boot_records("");
+	return *ret_report ? 0 : fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+}
+
 /* ---- the root of trust -------------------------------------------------------------------- */
 
 /*
@@ -331,6 +340,7 @@ static const struct work_op ops[] = {
 	{ "remove",  do_remove,  LOAD | NETNS, true,  true, false, false },
 	{ "survey",  do_survey,  LOAD | NETNS, false, true, false, false },
 	{ "doctor",  do_doctor,  LOAD | NETNS, false, false, false, false },
+	{ "records", do_records, PRIVILEGE(CAP_DAC_READ_SEARCH), false, false, false, false },
 	{ "probe",   do_probe,   NOBODY,       true,  false, true, false },
 	{ "trust",   do_trust,   0,	       false, false, false, true },
 	/* clang-format on */

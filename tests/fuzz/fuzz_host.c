@@ -6,6 +6,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "lib/json.h"
 #include "lib/plain.h"
 #include "server/boot.h"
 #include "server/vitals.h"
@@ -61,6 +62,7 @@ FUZZ_TARGET(host)
 	AUTO(vitals_freep) struct vitals *v = NULL;
 	static struct health_sample first, now;
 	char cause[BOOT_CAUSE_BYTES];
+	AUTO_JSON json_t *records = NULL;
 	AUTO_FREE char *text = NULL;
 	size_t which;
 
@@ -82,7 +84,9 @@ FUZZ_TARGET(host)
 	fuzz_must(vitals_log_trouble_since(v, 0) <= 64);
 	fuzz_must(plain_is(now.check[HEALTH_kmsg].note, false));
 	judge(&first, &now);
-	if (boot_find_cause(fuzz_folder(), 0, cause))
+	records = boot_records(fuzz_folder());
+	fuzz_must(records);
+	if (boot_cause(records, 0, cause))
 		fuzz_must(plain_is(cause, false));
 	fuzz_write(files[which].name, files[which].text, strlen(files[which].text));
 	return 0;

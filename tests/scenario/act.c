@@ -20,6 +20,9 @@
  *	act census				what the kernel holds: {"programs","maps","links"}
  *	act unregister PIN			takes off a congestion control, by map or link
  *	act tamper GATE WORD			stores WORD into the gate pinned as GATE
+ *	act activate UID PATH COMMAND...	as systemd does for a socket of packets with
+ *						Accept=yes: each connection is COMMAND's stdin;
+ *						the socket is that user's alone
  *
  * Deeds: getpgid getsid getscheduler nice=N statfs fallocate mmap rmdir=PATH exec bind tcp=CC
  *	  testrun (bpf_fentry_test1) modify=RESULT (bpf_modify_return_test)
@@ -40,6 +43,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -316,7 +320,8 @@ static int usage(void)
 {
 	fputs("usage: act [--uid N] [--times N] DEED... | until MS RESULT DEED | hammer DEED |\n"
 	      "       wait MS PID | hold CC | listen CC | maps NAME... | census | unregister PIN |\n"
-	      "       tamper GATE WORD | notified MS PATH | pour SOCKET | idle N SOCKET |\n"
+	      "       tamper GATE WORD | activate UID PATH COMMAND... |\n"
+	      "       notified MS PATH | pour SOCKET | idle N SOCKET |\n"
 	      "       field FILE PATH...\n",
 	      stderr);
 	return 2;
@@ -763,6 +768,33 @@ static int tamper(char **argv)
 	return bpf_map_update_elem(fd, &zero, &value, BPF_EXIST) ? 1 : 0;
 }
 
+static int activate(char **argv)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (!argv[0] || !argv[1] || !argv[2] || strlen(argv[1]) >= sizeof(addr.sun_path))
+		return usage();
+	strcpy(addr.sun_path, argv[1]);
+	umask(0177);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 4) ||
+	    chown(argv[1], (uid_t)atoi(argv[0]), (gid_t)-1))
+		return 1;
+	umask(022);
+	for (;;) {
+		AUTO_CLOSE int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (peer >= 0 && fork() == 0) {
+			dup2(peer, STDIN_FILENO);
+			signal(SIGPIPE, SIG_DFL);
+			execvp(argv[2], argv + 2);
+			_exit(127);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long times = 1;
@@ -811,5 +843,7 @@ int main(int argc, char **argv)
 		return idle(argv + 1);
 	if (strcmp(argv[0], "notified") == 0)
 		return notified(argv + 1);
+	if (strcmp(argv[0], "activate") == 0)
+		return activate(argv + 1);
 	return each(argv, times);
 }

@@ -135,6 +135,7 @@ test_it_tells_the_service_manager_when_it_is_ready_and_when_it_stops() {
 	"$act" notified 60000 "$T/notify/notify" >"$told" &
 	local listener=$!
 	eventually test -S "$T/notify/notify"
+	chmod 666 "$T/notify/notify"	# as the service manager's own
 	export NOTIFY_SOCKET=$T/notify/notify
 	hotfixd
 	stop TERM

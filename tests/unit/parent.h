@@ -44,7 +44,7 @@ static int parent_fork(const char *user, const char *bpffs)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(ends[1]);
 		if (config_load(9, argv, &config, &fail) == 0 &&
-		    parent_open(&config, &p, &fail) == 0)
+		    parent_open(&config, -1, &p, &fail) == 0)
 			parent_serve(p, ends[0]);
 		else
 			fprintf(stderr, "# %s\n", fail.message);
@@ -55,14 +55,26 @@ static int parent_fork(const char *user, const char *bpffs)
 	return ends[1];
 }
 
+/* What it opened is there, and not needed. */
+static void parent_hello(int channel)
+{
+	struct wire_event hello;
+	int given[WIRE_GIVEN];
+	struct fail fail;
+
+	assert_ok(crew_hello(channel, &hello, given, &fail));
+	assert_true(given[WIRE_LOCK_FD - WIRE_LISTEN_FD] >= 0);
+	for (int i = 0; i < WIRE_GIVEN; i++)
+		fd_closep(&given[i]);
+}
+
 /* The same, for those who speak to it through a crew. */
 __attribute__((unused)) static struct crew *parent_crew(struct event_base *base)
 {
 	int channel = parent_fork("0", "/nowhere/hotfix");
-	struct wire_event hello;
 	struct crew *crew;
 
-	assert_ok(crew_hello(channel, &hello));
+	parent_hello(channel);
 	assert_ok(crew_new(base, channel, &crew));
 	return crew;
 }

@@ -3,6 +3,7 @@
 
 #include <utime.h>
 
+#include "lib/json.h"
 #include "server/boot.h"
 
 #define MINUTE_MS 60000ULL
@@ -147,17 +148,25 @@ static void leave(const char *path, const char *text, time_t at)
 	assert_ok(utime(full, &(struct utimbuf){at, at}));
 }
 
+static bool find_cause(uint64_t since_ms, char cause[BOOT_CAUSE_BYTES])
+{
+	AUTO_JSON json_t *records = boot_records(unit_folder);
+
+	assert_non_null(records);
+	return boot_cause(records, since_ms, cause);
+}
+
 static void the_cause_of_a_crash_is_read_from_pstore(void **state)
 {
 	char cause[BOOT_CAUSE_BYTES];
 
 	(void)state;
-	assert_false(boot_find_cause(unit_folder, 0, cause));
+	assert_false(find_cause(0, cause));
 	leave("/sys/fs/pstore/dmesg-efi-1",
 	      "Panic#1 Part1\n<6>[    1.0] usb 1-1: new\n"
 	      "<0>[   12.345678] Kernel panic - not syncing: \033[31mboom\n<4>[ 12.4] CPU: 0\n",
 	      1000);
-	assert_true(boot_find_cause(unit_folder, 0, cause));
+	assert_true(find_cause(0, cause));
 	assert_string_equal(cause, "Kernel panic - not syncing: ?[31mboom");
 }
 
@@ -166,11 +175,11 @@ static void records_of_older_crashes_are_not_the_cause_of_this_one(void **state)
 	char cause[BOOT_CAUSE_BYTES];
 
 	(void)state;
-	assert_false(boot_find_cause(unit_folder, 2000000, cause));
+	assert_false(find_cause(2000000, cause));
 	assert_string_equal(cause, "");
 	leave("/var/lib/systemd/pstore/17/001/dmesg.txt",
 	      "[   20.0] BUG: kernel NULL pointer dereference, address: 0\n", 3000);
-	assert_true(boot_find_cause(unit_folder, 2000000, cause));
+	assert_true(find_cause(2000000, cause));
 	assert_string_equal(cause, "BUG: kernel NULL pointer dereference, address: 0");
 }
 
