@@ -172,6 +172,7 @@ static void on_request(struct evhttp_request *req, void *cookie)
 	struct fail fail;
 	int r;
 
+	deadlines_met(call.api->deadlines, req);
 	TAILQ_INIT(&call.query);
 	call.path = path ? path : "";
 	if (evhttp_uri_get_query(uri))
@@ -216,7 +217,8 @@ int api_new(const struct api_context *context, struct api **ret_api, struct fail
 	/* All but a tunnel: of what is not routed, dispatch() says so in our words. */
 	evhttp_set_allowed_methods(a->http, UINT16_MAX & ~EVHTTP_REQ_CONNECT);
 	evhttp_set_gencb(a->http, on_request, a);
-	if (!evhttp_bind_listener(a->http, a->listener))
+	if (deadlines_new(a->http, context->config->request_ms, &a->deadlines) < 0 ||
+	    !evhttp_bind_listener(a->http, a->listener))
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	*ret_api = take_ptr(a);
 	return 0;
@@ -239,6 +241,7 @@ struct api *api_free(struct api *a)
 		evhttp_free(a->http); /* with its listener */
 	else if (a->listener)
 		evconnlistener_free(a->listener);
+	deadlines_free(a->deadlines);
 	free(a);
 	return NULL;
 }

@@ -19,6 +19,7 @@
 
 #include "server/access.h"
 #include "server/api.h"
+#include "server/deadline.h"
 #include "server/throttle.h"
 
 #define CALL_SEGMENTS_MAX 6
@@ -28,6 +29,7 @@ struct api {
 	struct evhttp *http;
 	struct evconnlistener *listener;
 	TAILQ_HEAD(, parked) parked;
+	struct deadlines *deadlines;
 	struct throttle refusals;
 };
 

@@ -45,6 +45,8 @@ static const struct {
 	 "where the loop finds a parent, when the service manager starts both"},
 	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
 	 "error, warning, notice, info or debug"},
+	{"access", "request_deadline", NULL, DURATION, AT(request_ms), "30s", 1000, 3600000,
+	 "a request that takes longer to come in is hung up on"},
 	{"access", "admin_group", NULL, GROUP, AT(admin_group), "hotfix", 0, 0,
 	 "group whose members may change hot-fixes"},
 	{"access", "readers", NULL, GROUP, AT(readers), "", 0, 0,

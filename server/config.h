@@ -33,6 +33,7 @@ struct config {
 	char admin_group[64];		   /* may change; root always may */
 	char readers[64]; /* may read: a group name, or "all"; "" only the above */
 	char roles[CONFIG_ROLES][CONFIG_ROLE_BYTES]; /* users and @groups, beside the above */
+	uint64_t request_ms;			     /* from its first byte to its last */
 	uint64_t lease_ms;
 	char health_off[256]; /* names of health checks that this host does without */
 	uint64_t boot_delay_ms;

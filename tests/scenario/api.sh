@@ -272,6 +272,30 @@ test_many_idle_connections_do_not_keep_others_out() {
 	kill "$IDLE_PID"
 }
 
+drip() { # drip TEXT: byte by byte, and on without an end
+	printf '%s' "$1"
+	while printf a; do sleep 0.1; done
+}
+
+test_a_request_that_drips_in_is_hung_up_on() {
+	local begin head
+	use drips
+	printf '[access]\nrequest_deadline = 1s\n' >"$T/drips/conf"
+	hotfixd --config "$T/drips/conf"
+	head=$'POST /v1/bundles HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n'
+	for begin in $'GET /v1/status HTTP/1.1\r\nX: ' "$head"; do
+		drip "$begin" 2>/dev/null | timeout "$LIMIT" "$act" pour "$sock" >"$out" || fail "it may drip on"
+	done
+	# Who waits for an answer, or says nothing in between, is not meant.
+	timeout 3 curl -sS --unix-socket "$sock" 'http://hotfixd/v1/events?follow=1' >"$out" 2>"$err" || same 124 $?
+	{
+		printf 'GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n' && sleep 2
+		printf 'GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+	} | "$act" pour "$sock" >"$out"
+	same 2 "$(grep -c '^HTTP/1.1 200' "$out")" "answers on one connection"
+	serves
+}
+
 test_garbage_instead_of_http_is_survived() {
 	head -c 100000 /dev/urandom | "$act" pour "$sock" >/dev/null || :
 	printf 'GET / HTTP/9.9\r\n\r\n' | "$act" pour "$sock" >/dev/null || :
