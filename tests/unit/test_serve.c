@@ -1069,6 +1069,8 @@ static int set_up_all(void **state)
 
 	signal(SIGPIPE, SIG_IGN);
 	getrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max < 8192)
+		files.rlim_max = 8192; /* root may */
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	if (unit_setup(state) < 0)
