@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 
 #include "lib/json.h"
 #include "lib/log.h"
@@ -54,6 +55,8 @@ void call_answer_or_fail(struct evhttp_request *req, json_t *doc)
 	call_refuse(req, &fail);
 }
 
+#define CALL_AHEAD_BYTES_MAX 65536 /* of requests that a peer sends while one waits */
+
 /* ---- parked requests ------------------------------------------------------------ */
 
 static void parked_free(struct parked *p)
@@ -70,8 +73,10 @@ static void parked_free(struct parked *p)
 struct evhttp_request *call_unpark(struct parked *p)
 {
 	struct evhttp_request *req = p->req;
+	struct evhttp_connection *conn = evhttp_request_get_connection(req);
 
-	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	evhttp_connection_set_closecb(conn, NULL, NULL);
+	bufferevent_setwatermark(evhttp_connection_get_bufferevent(conn), EV_READ, 0, 0);
 	parked_free(p);
 	return req;
 }
@@ -91,8 +96,26 @@ static void on_peer_closed(struct evhttp_connection *conn, void *cookie)
 		evhttp_request_free(req);
 }
 
+/*
+ * evhttp does not read while a request waits for its answer, and so would not see its peer go.
+ * What arrives meanwhile stays where it is, for evhttp to read when the answer is sent.
+ */
+static void watch_peer(struct evhttp_connection *conn)
+{
+	struct bufferevent *bev = evhttp_connection_get_bufferevent(conn);
+	bufferevent_event_cb on_event;
+	bufferevent_data_cb on_write;
+	void *cookie;
+
+	bufferevent_getcb(bev, NULL, &on_write, &on_event, &cookie);
+	bufferevent_setcb(bev, NULL, on_write, on_event, cookie);
+	bufferevent_setwatermark(bev, EV_READ, 0, CALL_AHEAD_BYTES_MAX);
+	bufferevent_enable(bev, EV_READ);
+}
+
 struct parked *call_park(struct call *call)
 {
+	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
 	struct parked *p = calloc(1, sizeof(*p));
 
 	if (!p)
@@ -100,8 +123,8 @@ struct parked *call_park(struct call *call)
 	p->api = call->api;
 	p->req = call->req;
 	TAILQ_INSERT_TAIL(&call->api->parked, p, link);
-	evhttp_connection_set_closecb(evhttp_request_get_connection(call->req), on_peer_closed,
-				      p);
+	evhttp_connection_set_closecb(conn, on_peer_closed, p);
+	watch_peer(conn);
 	return p;
 }
 

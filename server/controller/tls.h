@@ -7,7 +7,7 @@
  * ticket would carry a certificate past its revocation. Buffers are given back when a connection
  * is idle.
  *
- * Context    loop thread; a handshake takes 0.5 ms of it.
+ * Context    loop thread; a handshake is the dearest thing that it does.
  * Errors     of ca.h; FAIL_PERMISSION a peer that may not, or no longer, come in.
  * Ownership  the callbacks are given what tls_accept() was given.
  */

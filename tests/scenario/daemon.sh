@@ -198,6 +198,29 @@ test_a_folder_that_was_taken_away_is_made_and_held_again() {
 	echo "$first" >"$T/away/pid"
 }
 
+# clients N: so many connections are open
+clients() { [ "$(find "/proc/$loop/fd" -lname 'socket:*' | wc -l)" = "$1" ]; }
+
+test_who_goes_away_while_he_waits_is_forgotten_at_once() {
+	local loop before path follower waiter
+	one_cc_run_at_a_time
+	use gone
+	trusting
+	stored gone 1 cc_reno
+	loop=$(loop_pid)
+	expect 0 hotfixctl -j apply gone --trial 600s
+	path="/v1/changes/$("$act" field "$out" .id)?wait=600"
+	before=$(find "/proc/$loop/fd" -lname 'socket:*' | wc -l)
+	curl -sSN --unix-socket "$sock" 'http://hotfixd/v1/events?follow=1' >/dev/null &
+	follower=$!
+	curl -sS --unix-socket "$sock" "http://hotfixd$path" &
+	waiter=$!
+	eventually clients $((before + 2))
+	kill "$follower" "$waiter"
+	eventually clients "$before"
+	expect 0 hotfixctl rollback gone
+}
+
 test_a_bpffs_folder_of_somebody_else_is_refused() {
 	use foreign-folder
 	mkdir "$bpffs"
