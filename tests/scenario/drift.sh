@@ -35,9 +35,8 @@ restored() { # restored N [NAME]: times so far
 
 test_a_gate_that_was_changed_shows_the_committed_version_again() {
 	expect 0 "$act" tamper "$bpffs/$name/gate" 1
-	sid EACCES || fail "the gate was not changed"
+	eventually told 'serial 1 instead of 2' # maybe it is put right already
 	eventually sid ok
-	eventually told 'serial 1 instead of 2'
 	eventually restored 1
 	hotfix_is $name live 2 2
 }
