@@ -235,8 +235,8 @@ static int check_peer(const struct parent *p, int channel, struct fail *reterr_f
 static int give_folder(const char *path, uid_t uid, gid_t gid)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm",
-					    "state.db-journal", "no-apply"};
+	static const char *const files[] = {"state.db",		"state.db-wal", "state.db-shm",
+					    "state.db-journal", "host.key",	"no-apply"};
 	struct stat st;
 
 	if (dir < 0 || fstat(dir, &st) < 0)

@@ -102,6 +102,8 @@ test_what_root_had_before_is_given_to_the_user() {
 	user=64242
 	hotfixd
 	same 64242 "$(stat -c %u "$state/state.db")" "owner of the database"
+	same 64242 "$(stat -c %u "$state/host.key")" "owner of the host key"
+	expect 0 hotfixctl audit --verify
 	expect 0 hotfixctl list -j
 	json '.versions | length' 1
 	stored given 2 cc_reno_v2
