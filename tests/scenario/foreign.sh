@@ -253,23 +253,14 @@ leak_needs_consent() {
 	expect 0 hotfixctl remove careful-fmod-ret-mmap
 }
 
-# Of maps only those of the objects, by name: an array of ours that this scenario opened (act
-# maps) while it went may stay for ever (act.c, census).
-no_program_left() {
-	local more
-
-	more=$(diff "$T/census" <(census) | sed -n '/^> map/d; s/^> //p')
-	[ -z "$more" ] || { echo "left: $more" && return 1; }
-}
-
 all_gone() {
 	local map
 
 	same '' "$(find "$bpffs" -mindepth 1 2>/dev/null)" "what is left in bpffs"
-	[ "${WHERE:-}" != guest ] || eventually no_program_left
 	for map in "${map_of[@]}"; do
 		eventually no_map "$map"
 	done
+	[ "${WHERE:-}" != guest ] || eventually same_census "$T/census"
 	expect 0 hotfixctl audit --verify
 }
 

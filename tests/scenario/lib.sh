@@ -396,11 +396,10 @@ same_census() {
 # guest, where nobody else loads programs, the kernel holds what it held before
 nothing_left() {
 	[ ! -e "$bpffs/$1" ] || fail "pins are left: $(find "$bpffs/$1")"
-	# The census first: it opens no map. One that is opened while it goes may stay for ever.
+	eventually no_map "$2"
 	if [ -n "${3:-}" ] && [ "${WHERE:-}" = guest ]; then
 		eventually same_census "$3"
 	fi
-	eventually no_map "$2"
 }
 
 no_map() {
