@@ -41,14 +41,6 @@ static inline const char *pg_program(const char *name, char *out, size_t room)
 	return out;
 }
 
-static inline bool pg_is_installed(void)
-{
-	char path[128];
-
-	return pg_program("postgres", path, sizeof(path))[0] == '/' ||
-	       access("/usr/bin/postgres", X_OK) == 0;
-}
-
 /* The server refuses to run as root. */
 static inline const struct passwd *pg_user(void)
 {

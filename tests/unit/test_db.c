@@ -3,15 +3,13 @@
  * Batches mean the same on a file and on a server: every case runs on both. What only a server
  * can do to its clients follows below.
  */
-#include "tests/unit/unit.h"
 
 #include <poll.h>
 #include <sqlite3.h>
 
 #include "store/db.h"
-#include "tests/unit/pg.h"
+#include "tests/unit/pg_group.h"
 
-static struct pg pg;
 static bool on_server;
 
 #define ID 0x54455354
@@ -734,26 +732,6 @@ static void a_password_is_in_no_message(void **state)
 	assert_null(strstr(f.message, "secret"));
 }
 
-static int setup(void **state)
-{
-	const char *wrong;
-
-	if (unit_setup(state) < 0)
-		return -1;
-	if (!pg_is_installed())
-		return 0;
-	wrong = pg_new(&pg, unit_folder);
-	if (wrong)
-		fprintf(stderr, "PostgreSQL: %s\n", wrong);
-	return wrong ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-	pg_stop(&pg, SIGINT);
-	return unit_teardown(state);
-}
-
 #define ON(engine, f)                                             \
 	{                                                         \
 #f " on " #engine, f, on_##engine, close_it, NULL \
@@ -788,5 +766,5 @@ int main(void)
 		ON(postgres, a_password_is_in_no_message),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
 }

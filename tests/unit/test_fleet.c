@@ -3,17 +3,15 @@
  * The controllers' state means the same on a file and on PostgreSQL: every case runs on both, and
  * random histories leave both with the same rows.
  */
-#include "tests/unit/unit.h"
 
 #include <sqlite3.h>
 
 #include "lib/clock.h"
 #include "store/fleet.h"
-#include "tests/unit/pg.h"
+#include "tests/unit/pg_group.h"
 
 #define HOUR 3600000ULL
 
-static struct pg pg;
 static bool on_server;
 static struct fleet *f;
 static struct fleet_answer *a;
@@ -1124,24 +1122,6 @@ static void what_does_not_arrive_as_it_was_is_not_kept(void **state)
 	assert_false(fleet_next_host(a, &h));
 }
 
-static int setup(void **state)
-{
-	const char *wrong;
-
-	if (unit_setup(state) < 0)
-		return -1;
-	wrong = pg_new(&pg, unit_folder);
-	if (wrong)
-		fprintf(stderr, "PostgreSQL: %s\n", wrong);
-	return wrong ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-	pg_stop(&pg, SIGINT);
-	return unit_teardown(state);
-}
-
 #define ON(engine, test)                                                \
 	{                                                               \
 #test " on " #engine, test, on_##engine, close_it, NULL \
@@ -1179,5 +1159,5 @@ int main(void)
 		BOTH_AT_ONCE(what_does_not_arrive_as_it_was_is_not_kept),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
 }

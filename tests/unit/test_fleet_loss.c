@@ -3,7 +3,6 @@
  * What becomes of a step of a rollout when PostgreSQL, or the way to it, is lost in the middle of it,
  * at every place there is; and of several controllers that want the same thing at once.
  */
-#include "tests/unit/unit.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -11,11 +10,9 @@
 
 #include "lib/clock.h"
 #include "store/fleet.h"
-#include "tests/unit/pg.h"
+#include "tests/unit/pg_group.h"
 
 #define HOUR 3600000ULL
-
-static struct pg pg;
 
 static struct fleet *opened(const char *where)
 {
@@ -495,25 +492,6 @@ static int clear(void **state)
 	return 0;
 }
 
-static int setup(void **state)
-{
-	const char *wrong;
-
-	signal(SIGPIPE, SIG_IGN);
-	if (unit_setup(state) < 0)
-		return -1;
-	wrong = pg_new(&pg, unit_folder);
-	if (wrong)
-		fprintf(stderr, "PostgreSQL: %s\n", wrong);
-	return wrong ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-	pg_stop(&pg, SIGINT);
-	return unit_teardown(state);
-}
-
 #define TEST(test) cmocka_unit_test_teardown(test, clear)
 
 int main(void)
@@ -526,5 +504,5 @@ int main(void)
 		TEST(who_follows_changes_misses_none),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
 }
