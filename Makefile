@@ -43,6 +43,10 @@ objs	 = $(patsubst %.c,$B/%.o,$(call csrc,$1)) \
 libs	 = $(foreach f,$1,$(if $(call csrc,$f),$B/$f.a))
 DAEMON	:= $(if $(call csrc,server),$B/bin/hotfixd)
 CTL	:= $(if $(call csrc,cli),$B/bin/hotfixctl)
+FLEET	:= $(if $(wildcard server/controller/main.c),$B/bin/hotfix-controller)
+UNITS	:= $(wildcard server/*.service server/*.socket server/controller/*.service)
+USERS	:= $(wildcard server/*.sysusers server/controller/*.sysusers)
+PAGES	:= $(wildcard server/*.[1-8] server/controller/*.[1-8] cli/*.[1-8])
 HEADERS	:= $B/include/hotfixd/.stamp
 TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/vm)) \
 	   $B/tests/fault/matrix $B/tests/fault/fault.so
@@ -52,7 +56,7 @@ FUZZ_SHARED := $B/tests/fuzz/common.o $B/tests/fuzz/kernel.o
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
 .PHONY: all setup demo check check-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
-all: $(DAEMON) $(CTL) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
+all: $(DAEMON) $(CTL) $(FLEET) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
 
 # Set-up runs once; make then starts over by itself with the new build.mk.
 ifneq ($(filter-out help clean distclean format fuzz setup uninstall,$(or $(MAKECMDGOALS),all)),)
@@ -93,6 +97,9 @@ $B/bin/hotfixd: $(call libs,server $(BASE))
 	$(call say,LD,$@)
 	$(link)
 $B/bin/hotfixctl: $(call libs,cli $(BASE))
+	$(call say,LD,$@)
+	$(link)
+$B/bin/hotfix-controller: $(call libs,server/controller store lib)
 	$(call say,LD,$@)
 	$(link)
 $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(call libs,$(FOLDERS))
@@ -148,22 +155,23 @@ format:	## rewrite sources as .clang-format says
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 
 I	= $(DESTDIR)$(PREFIX)
-install: $(DAEMON) $(CTL) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/local)
+install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/local)
 	$(if $(CTL),install -D -m 755 $(CTL) $I/bin/hotfixctl)
 	$(if $(DAEMON),install -D -m 755 $(DAEMON) $I/sbin/hotfixd)
+	$(if $(FLEET),install -D -m 755 $(FLEET) $I/sbin/hotfix-controller)
 	install -d $I/include/hotfixd/bpf
 	install -m 644 $B/include/hotfixd/bpf/*.h $I/include/hotfixd/bpf/
 	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
-	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
+	for m in $(PAGES); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
 	install -d $I/lib/systemd/system
-	for s in $(wildcard server/*.service server/*.socket); do \
+	for s in $(UNITS); do \
 		sed 's,/usr/local/sbin/,$(PREFIX)/sbin/,' $$s >$I/lib/systemd/system/$${s##*/}; done
-	install -D -m 644 server/hotfixd.sysusers $I/lib/sysusers.d/hotfixd.conf
-	$(if $(DESTDIR),,@! command -v systemd-sysusers >/dev/null || systemd-sysusers $I/lib/sysusers.d/hotfixd.conf)
+	for u in $(USERS); do install -D -m 644 $$u $I/lib/sysusers.d/$$(basename $$u .sysusers).conf; done
+	$(if $(DESTDIR),,@! command -v systemd-sysusers >/dev/null || systemd-sysusers $(patsubst %.sysusers,$I/lib/sysusers.d/%.conf,$(notdir $(USERS))))
 uninstall:	## remove what install put there
-	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd
-	rm -f $(patsubst server/%,$I/lib/systemd/system/%,$(wildcard server/*.service server/*.socket)) $I/lib/sysusers.d/hotfixd.conf
-	for m in $(wildcard server/*.[1-8] cli/*.[1-8]); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
+	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd $I/sbin/hotfix-controller
+	rm -f $(addprefix $I/lib/systemd/system/,$(notdir $(UNITS))) $(patsubst %.sysusers,$I/lib/sysusers.d/%.conf,$(notdir $(USERS)))
+	for m in $(PAGES); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
 clean:	## remove what was built, keep what was downloaded
 	rm -rf build-san build-fuzz compile_commands.json
 	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
