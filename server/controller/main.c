@@ -18,6 +18,7 @@
 #include "lib/version.h"
 #include "server/controller/controller.h"
 #include "server/controller/database.h"
+#include "server/controller/director.h"
 #include "server/controller/park.h"
 #include "store/fleet.h"
 
@@ -25,7 +26,7 @@
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
 /* The only list of parts, in the order in which they are made: a line for each. */
-#define PARTS(X)
+#define PARTS(X) X(director)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \
