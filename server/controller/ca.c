@@ -597,6 +597,31 @@ int ca_sign_server(const struct ca *ca, const char *const *names, size_t n, cons
 	return write_pair(prefix, key, c, ca->certificate, reterr_fail);
 }
 
+int ca_sign_user(const struct ca *ca, const char *name, const char *prefix, uint64_t now_s,
+		 uint64_t valid_s, struct fail *reterr_fail)
+{
+	AUTO(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	AUTO(X509_freep) X509 *c = NULL;
+	uint64_t until_s;
+	int r;
+
+	if (!ca_name_valid(CA_USER, name))
+		return fail_set(reterr_fail, FAIL_USAGE, "\"%.80s\" is not the name of a user",
+				name);
+	r = refuse_existing(prefix, ".key", reterr_fail);
+	if (r == 0)
+		r = until(ca, now_s, valid_s, &until_s, reterr_fail);
+	if (r < 0)
+		return r;
+	key = EVP_EC_gen("P-256");
+	if (key)
+		c = new_certificate(name, key, X509_get_subject_name(ca->certificate),
+				    now_s - CA_SKEW_S, until_s);
+	if (!c || !finish(ca, c, "clientAuth", NULL))
+		return fail_openssl(reterr_fail, "make a certificate");
+	return write_pair(prefix, key, c, NULL, reterr_fail);
+}
+
 /* ---- trusting ---------------------------------------------------------------------------- */
 
 static int bundle_add(struct ca_bundle *b, X509 *ca, const char *path, struct fail *reterr_fail)

@@ -69,6 +69,9 @@ int ca_sign(const struct ca *ca, enum ca_kind kind, const char *name, const void
  * are DNS names and IP addresses. */
 int ca_sign_server(const struct ca *ca, const char *const *names, size_t n, const char *prefix,
 		   uint64_t now_s, uint64_t valid_s, struct fail *reterr_fail);
+/* The same for a user who has no key yet: the first one. Nothing is replaced. */
+int ca_sign_user(const struct ca *ca, const char *name, const char *prefix, uint64_t now_s,
+		 uint64_t valid_s, struct fail *reterr_fail);
 
 /* A private key from a file (PEM) that nobody else can read. */
 int ca_load_key(const char *path, struct evp_pkey_st **ret_key, struct fail *reterr_fail);

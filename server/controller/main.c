@@ -19,6 +19,7 @@
 #include "server/controller/controller.h"
 #include "server/controller/database.h"
 #include "server/controller/director.h"
+#include "server/controller/init.h"
 #include "server/controller/park.h"
 #include "store/fleet.h"
 
@@ -207,6 +208,13 @@ int main(int argc, char **argv)
 		return flush_stdout();
 	}
 	umask(077);
+	if (argc == 3 && strcmp(argv[1], "init") == 0 && strcmp(argv[2], "--help") == 0) {
+		init_usage();
+		return flush_stdout();
+	}
+	if (argc > 1 && strcmp(argv[1], "init") == 0)
+		return init_main(argc - 1, argv + 1, &fail) < 0 ? report_failure(&fail)
+								: flush_stdout();
 	if (settings_load(argc, argv, &settings, &fail) < 0)
 		return report_failure(&fail);
 	if (settings.check_only) {
