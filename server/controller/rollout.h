@@ -233,6 +233,8 @@ const struct spec *rollout_spec(const struct rollout *r);
 bool rollout_paused_for(const struct rollout *r, enum rollout_pause pause);
 size_t rollout_count(const struct rollout *r, enum host_state state);
 const struct rollout_host *rollout_find(const struct rollout *r, const char *host);
+size_t rollout_n_hosts(const struct rollout *r);
+const struct rollout_host *rollout_host_at(const struct rollout *r, size_t i); /* by id */
 const char *rollout_host_id(const struct rollout_host *h);
 enum host_state rollout_host_state(const struct rollout_host *h);
 

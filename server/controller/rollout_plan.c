@@ -32,6 +32,16 @@ const struct rollout_host *rollout_find(const struct rollout *r, const char *hos
 	return rollout_seek_host(r, host);
 }
 
+size_t rollout_n_hosts(const struct rollout *r)
+{
+	return r->n_hosts;
+}
+
+const struct rollout_host *rollout_host_at(const struct rollout *r, size_t i)
+{
+	return r->host[i];
+}
+
 const char *rollout_host_id(const struct rollout_host *h)
 {
 	return h->id;

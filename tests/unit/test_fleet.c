@@ -569,6 +569,65 @@ static void requests_wait_for_the_owner_until_they_are_done(void **state)
 	assert_false(fleet_next_request(a, &q));
 }
 
+static void several_steps_are_stored_as_one(void **state)
+{
+	struct fleet_step s = {.id = "r1",
+			       .name = "fix",
+			       .epoch = 1,
+			       .next = 7,
+			       .state = "{\"wave\":7}",
+			       .active = true};
+
+	(void)state;
+	must(create("r1", "fix"));
+	assert_int_equal(claim("one", HOUR), 1);
+	must(DO(fleet_step, &s));
+	assert_int_equal(load("r1").generation, 7);
+	assert_int_equal(DO(fleet_step, &s), -ESTALE);
+	/* A request that was refused changes nothing but that it was asked. */
+	s.generation = 7;
+	must(DO(fleet_step, &s));
+	assert_int_equal(load("r1").generation, 7);
+	s.next = 6;
+	assert_int_equal(DO(fleet_step, &s), -ESTALE);
+}
+
+static void an_ended_rollout_is_opened_again_by_a_request(void **state)
+{
+	struct fleet_request q;
+
+	(void)state;
+	must(create("r1", "fix"));
+	assert_int_equal(claim("one", HOUR), 1);
+	assert_int_equal(DO(fleet_reopen, "r1", "{}", entry("undo", "r1")), -ENOENT);
+	must(end("r1", "fix", 1, 0));
+	must(DO(fleet_reopen, "r1", "{\"verb\":\"undo\"}", entry("undo", "r1")));
+	assert_int_equal(load("r1").ended_ms, 0);
+	assert_int_equal(claim("two", HOUR), 2);
+	must(DO(fleet_requests, 0, 10));
+	assert_true(fleet_next_request(a, &q));
+	assert_string_equal(q.text, "{\"verb\":\"undo\"}");
+	must(step("r1", "fix", 2, 1, "h1", "rollback"));
+}
+
+static void those_who_are_silent_are_listed_by_name(void **state)
+{
+	struct fleet_host h;
+
+	(void)state;
+	must(enrol("h2", NULL, 1));
+	must(enrol("h1", NULL, 2));
+	must(DO(fleet_silent, 0));
+	assert_true(fleet_next_host(a, &h));
+	assert_string_equal(h.id, "h1");
+	assert_string_equal(h.hotfixes, "");
+	assert_true(h.silent_ms < HOUR);
+	assert_true(fleet_next_host(a, &h));
+	assert_false(fleet_next_host(a, &h));
+	must(DO(fleet_silent, HOUR));
+	assert_false(fleet_next_host(a, &h));
+}
+
 static void ended_rollouts_are_listed_until_they_are_trimmed(void **state)
 {
 	struct fleet_rollout r;
@@ -1147,6 +1206,9 @@ int main(void)
 		EACH(a_step_is_stored_with_hosts_words_and_history),
 		EACH(two_rollouts_of_a_hotfix_never_hold_one_host),
 		EACH(requests_wait_for_the_owner_until_they_are_done),
+		EACH(several_steps_are_stored_as_one),
+		EACH(an_ended_rollout_is_opened_again_by_a_request),
+		EACH(those_who_are_silent_are_listed_by_name),
 		EACH(ended_rollouts_are_listed_until_they_are_trimmed),
 		EACH(a_bundle_is_read_back_in_any_part),
 		EACH(documents_only_grow_newer),
