@@ -34,6 +34,7 @@ static const struct {
 	[FAIL_CONFLICT]	     = { "conflict",	   9, 409, EBUSY },
 	[FAIL_UNREACHABLE]   = { "unreachable",	  10, 503, ECONNREFUSED },
 	[FAIL_PERMISSION]    = { "permission",	  11, 403, EACCES },
+	[FAIL_REVOKED]	     = { "revoked",	  11, 403, EKEYREVOKED },
 	/* clang-format on */
 };
 

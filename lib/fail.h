@@ -37,6 +37,7 @@ enum fail_code {
 	FAIL_CONFLICT, /* another change of this hot-fix is under way, or its state forbids */
 	FAIL_UNREACHABLE, /* daemon not there */
 	FAIL_PERMISSION,  /* peer may not do this */
+	FAIL_REVOKED,	  /* its certificate was revoked */
 	FAIL_CODES_
 };
 
