@@ -35,7 +35,7 @@
 #define FLEET_TOPIC_WORDS    "words"
 #define FLEET_TOPIC_STOCK    "stock"
 #define FLEET_TOPIC_GUARDS   "guards"
-#define FLEET_TOPIC_STEPS    "steps" /* rollouts went on: for those who watch them */
+#define FLEET_TOPIC_ACCESS   "access" /* who may come in: certificates */
 
 struct fleet;
 
@@ -137,8 +137,6 @@ int fleet_hosts_changed(struct fleet *f, uint64_t change, const char *host, uint
 /* Not heard of for so long. */
 int fleet_hosts_silent(struct fleet *f, uint64_t ms, uint32_t limit, fleet_done_fn done,
 		       void *cookie);
-/* All of them, by id: nothing else is said of them but silent_ms. */
-int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie);
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host);
 
 /* labels NULL: as they are. */
@@ -168,12 +166,32 @@ int fleet_certificate(struct fleet *f, const uint8_t *fingerprint, fleet_done_fn
 int fleet_certificates(struct fleet *f, const char *host, fleet_done_fn done, void *cookie);
 bool fleet_next_certificate(struct fleet_answer *a, struct fleet_certificate *ret_certificate);
 
+/* What is to be known of a host that speaks; of any number of them at once, each id once. */
+struct fleet_visit {
+	const char *host;
+	const uint8_t *fingerprint; /* of the certificate it comes with */
+};
+
+struct fleet_visitor {
+	const char *host;
+	bool known;		 /* enrolled, and not forgotten */
+	bool certified;		 /* the certificate is written down, */
+	bool revoked;		 /* and revoked */
+	uint64_t generation;	 /* of its words, which fleet_next_word() gives: 0 none yet */
+	uint64_t seq, audit_seq; /* of its last report */
+	const uint8_t *audit_head;
+};
+
+int fleet_visits(struct fleet *f, const struct fleet_visit *visits, size_t n,
+		 fleet_done_fn done, void *cookie);
+bool fleet_next_visitor(struct fleet_answer *a, struct fleet_visitor *ret_visitor);
+
 /* ---- rollouts ------------------------------------------------------------------ */
 
 struct fleet_rollout {
 	const char *id, *name; /* of the hot-fix */
 	const char *state;     /* the engine's, JSON */
-	uint64_t generation;   /* of state; grows with each step */
+	uint64_t generation;   /* of state; grows by one with each step */
 	uint64_t epoch;	       /* of the owner: each claim begins another */
 	const char *owner;     /* "" before the first claim */
 	uint64_t lease_ms;     /* left, by the clock of the database */
@@ -218,9 +236,6 @@ struct fleet_request {
 
 int fleet_ask(struct fleet *f, const char *rollout, const char *text,
 	      const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
-/* The same of one that has ended, which is active again with it; -ENOENT: it has not. */
-int fleet_reopen(struct fleet *f, const char *rollout, const char *text,
-		 const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
 /* After seq, of all rollouts; what was done is gone. */
 int fleet_requests(struct fleet *f, uint64_t seq, uint32_t limit, fleet_done_fn done,
 		   void *cookie);
@@ -235,14 +250,13 @@ struct fleet_word {
 };
 
 /*
- * One step of the engine or several, all of it or nothing: the rollout has the epoch and the
- * generation from which they began (-ESTALE: drop it, it is somebody else's), each host and each
- * word at most once. After -ECONNABORTED read the generation: it says whether they were stored.
+ * One step of the engine, all of it or nothing: the rollout has the epoch and the generation before
+ * this one (-ESTALE: drop it, it is somebody else's), each host and each word at most once. After
+ * -ECONNABORTED read the generation: it says whether the step was stored.
  */
 struct fleet_step {
 	const char *id, *name;
 	uint64_t epoch, generation; /* of what is stored now */
-	uint64_t next; /* generation of state, not below; 0: one more than what is stored */
 	const char *state;
 	bool active;
 	uint64_t at_ms;
@@ -255,7 +269,7 @@ struct fleet_step {
 
 int fleet_step(struct fleet *f, const struct fleet_step *s, fleet_done_fn done, void *cookie);
 
-/* All words of a host. */
+/* All words of a host; those of fleet_visits() come by host and name. */
 int fleet_words(struct fleet *f, const char *host, fleet_done_fn done, void *cookie);
 bool fleet_next_word(struct fleet_answer *a, struct fleet_word *ret_word);
 
@@ -291,6 +305,7 @@ int fleet_drop_bundle(struct fleet *f, const uint8_t *digest, const struct fleet
 int fleet_read_bundle(struct fleet *f, const uint8_t *digest, uint64_t offset, uint64_t len,
 		      fleet_done_fn done, void *cookie);
 bool fleet_next_bytes(struct fleet_answer *a, const void **ret_bytes, size_t *ret_len);
+uint64_t fleet_bundle_bytes(const struct fleet_answer *a); /* of all of it */
 
 /* Signed documents by kind: "root" (name: its version), "catalog" (""), "revocation" (digest). */
 struct fleet_document {

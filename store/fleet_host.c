@@ -97,6 +97,7 @@ int fleet_forget_host(struct fleet *f, const char *id, const struct fleet_entry 
 	       "s", id);
 	db_wake(a->batch, FLEET_TOPIC_HOSTS);
 	db_wake(a->batch, FLEET_TOPIC_WORDS);
+	db_wake(a->batch, FLEET_TOPIC_ACCESS);
 	fleet_write_down(a, entry);
 	return fleet_submit(a);
 }
@@ -180,6 +181,66 @@ int fleet_reports(struct fleet *f, const struct fleet_report *reports, size_t n,
 	return fleet_submit(take_ptr(a));
 }
 
+/* ---- visits ------------------------------------------------------------------------ */
+
+static int by_host(const void *one, const void *other)
+{
+	const struct fleet_visit *x = one, *y = other;
+
+	return strcmp(x->host, y->host);
+}
+
+int fleet_visits(struct fleet *f, const struct fleet_visit *visits, size_t n,
+		 fleet_done_fn done, void *cookie)
+{
+	AUTO(fleet_answer_freep) struct fleet_answer *a = fleet_begin(f, done, cookie);
+	AUTO_FREE struct fleet_visit *sorted = calloc(n + 1, sizeof(*sorted));
+
+	if (!a || !sorted)
+		return -ENOMEM;
+	memcpy(sorted, visits, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), by_host);
+	db_add_rows(a->batch,
+		    "SELECT column1,"
+		    " (SELECT count(*) FROM host WHERE id = column1 AND gone_ms = 0),"
+		    " (SELECT generation FROM desired WHERE host = column1),"
+		    " (SELECT revoked_ms FROM certificate WHERE fingerprint = column2"
+		    " AND host = column1),"
+		    " (SELECT seq FROM host WHERE id = column1),"
+		    " (SELECT audit_seq FROM host WHERE id = column1),"
+		    " (SELECT audit_head FROM host WHERE id = column1)"
+		    " FROM %v AS v ORDER BY column1",
+		    "sb");
+	for (size_t i = 0; i < n; i++)
+		db_row(a->batch, sorted[i].host, FLEET_ANY_BYTES(sorted[i].fingerprint));
+	db_add_rows(a->batch,
+		    "SELECT host, name, rollout, body FROM word"
+		    " WHERE host IN (SELECT column1 FROM %v AS v) ORDER BY host, name",
+		    "s");
+	for (size_t i = 0; i < n; i++)
+		db_row(a->batch, sorted[i].host);
+	return fleet_submit(take_ptr(a));
+}
+
+bool fleet_next_visitor(struct fleet_answer *a, struct fleet_visitor *ret_visitor)
+{
+	struct db_row row;
+
+	if (!fleet_next(a, 0, 0, &row))
+		return false;
+	*ret_visitor = (struct fleet_visitor){
+		.host = db_text(row, 0),
+		.known = db_u64(row, 1) != 0,
+		.generation = db_u64(row, 2),
+		.certified = !db_is_null(row, 3),
+		.revoked = db_u64(row, 3) != 0,
+		.seq = db_u64(row, 4),
+		.audit_seq = db_u64(row, 5),
+		.audit_head = fleet_hash(row, 6),
+	};
+	return true;
+}
+
 /* ---- looking at them --------------------------------------------------------------- */
 
 #define HOSTS                                                                                  \
@@ -217,16 +278,6 @@ int fleet_hosts_silent(struct fleet *f, uint64_t ms, uint32_t limit, fleet_done_
 			 HOSTS " WHERE gone_ms = 0 AND at_ms <= (SELECT hotfix_now_ms()) - $1"
 			       " ORDER BY at_ms, id LIMIT $2",
 			 "uu", ms, (uint64_t)limit);
-}
-
-int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie)
-{
-	return FLEET_ASK(
-		f, done, cookie, 0,
-		"SELECT id, '', '', 0, 0, 0, 0, at_ms, (SELECT hotfix_now_ms()) - at_ms"
-		" FROM host JOIN seen ON seen.host = host.id"
-		" WHERE gone_ms = 0 AND at_ms <= (SELECT hotfix_now_ms()) - $1 ORDER BY id",
-		"u", ms);
 }
 
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host)
@@ -286,6 +337,7 @@ int fleet_revoke_certificate(struct fleet *f, const char *host, const uint8_t *f
 	       " AND ($2 IS NULL OR fingerprint = $2) AND revoked_ms = 0",
 	       "sbus", host, FLEET_ANY_BYTES(fingerprint), entry->at_ms, text(entry->result));
 	db_wake(a->batch, FLEET_TOPIC_HOSTS);
+	db_wake(a->batch, FLEET_TOPIC_ACCESS);
 	fleet_write_down(a, entry);
 	return fleet_submit(a);
 }

@@ -134,6 +134,11 @@ bool fleet_next_bytes(struct fleet_answer *a, const void **ret_bytes, size_t *re
 	return true;
 }
 
+uint64_t fleet_bundle_bytes(const struct fleet_answer *a)
+{
+	return a->r < 0 ? 0 : db_u64(db_get(a->batch, 0, 0), 0);
+}
+
 /* ---- documents ---------------------------------------------------------------------- */
 
 int fleet_put_document(struct fleet *f, const struct fleet_document *d,
