@@ -486,6 +486,49 @@ static int open_request(const void *buf, size_t len, X509_REQ **ret_request,
 	return 0;
 }
 
+int ca_request_host(const void *buf, size_t len, char ret_id[CA_NAME_BYTES],
+		    struct fail *reterr_fail)
+{
+	AUTO(X509_REQ_freep) X509_REQ *request = NULL;
+	struct key_public key;
+	size_t room = sizeof(key.raw);
+	int r = open_request(buf, len, &request, reterr_fail);
+
+	if (r < 0)
+		return r;
+	if (!EVP_PKEY_is_a(X509_REQ_get0_pubkey(request), "ED25519"))
+		return fail_set(reterr_fail, FAIL_POLICY,
+				"the request must be for the host key, which is Ed25519");
+	if (!EVP_PKEY_get_raw_public_key(X509_REQ_get0_pubkey(request), key.raw, &room))
+		return fail_openssl(reterr_fail, "read the request's key");
+	key_id(&key, ret_id);
+	return 0;
+}
+
+int ca_describe(const char *pem, struct ca_written *ret_written, struct fail *reterr_fail)
+{
+	AUTO(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
+	AUTO(X509_freep)
+	X509 *c = bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL;
+	AUTO(BN_freep)
+	BIGNUM *serial = c ? ASN1_INTEGER_to_BN(X509_get0_serialNumber(c), NULL) : NULL;
+	char *hex = serial ? BN_bn2hex(serial) : NULL;
+	struct ca_written written;
+	unsigned int len = 0;
+	struct tm tm;
+
+	if (!hex || !X509_digest(c, EVP_sha256(), written.fingerprint, &len) ||
+	    !ASN1_TIME_to_tm(X509_get0_notAfter(c), &tm)) {
+		OPENSSL_free(hex);
+		return fail_openssl(reterr_fail, "read a certificate");
+	}
+	snprintf(written.serial, sizeof(written.serial), "%s", hex);
+	OPENSSL_free(hex);
+	written.not_after_s = (uint64_t)timegm(&tm);
+	*ret_written = written;
+	return 0;
+}
+
 static char *to_pem(X509 *certificate)
 {
 	AUTO(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());

@@ -47,6 +47,12 @@ struct ca_peer {
 	uint64_t not_after_s;
 };
 
+struct ca_written {
+	uint8_t fingerprint[32]; /* SHA-256 */
+	char serial[48];	 /* hex */
+	uint64_t not_after_s;
+};
+
 /* name is for people: the CN of the authority. */
 int ca_new(const char *prefix, const char *name, uint64_t now_s, uint64_t valid_s,
 	   struct fail *reterr_fail);
@@ -65,6 +71,11 @@ bool ca_name_valid(enum ca_kind kind, const char *name);
 int ca_sign(const struct ca *ca, enum ca_kind kind, const char *name, const void *request,
 	    size_t len, uint64_t now_s, uint64_t valid_s, char **ret_pem,
 	    struct fail *reterr_fail);
+/* The id of the host whose key (Ed25519, store/key.h) signed a request for itself. */
+int ca_request_host(const void *request, size_t len, char ret_id[CA_NAME_BYTES],
+		    struct fail *reterr_fail);
+/* What is written down of a certificate (PEM) that this program made. */
+int ca_describe(const char *pem, struct ca_written *ret_written, struct fail *reterr_fail);
 /* A key and certificate for listeners, as PREFIX.key and PREFIX.crt; replaces what is there. Names
  * are DNS names and IP addresses. */
 int ca_sign_server(const struct ca *ca, const char *const *names, size_t n, const char *prefix,

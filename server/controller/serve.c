@@ -61,6 +61,9 @@ struct conn {
 	bool dropped; /* shut down, and not yet gone */
 	struct tally *tally;
 	struct ca_peer peer;
+	struct evhttp_request *long_answer; /* NULL: none is under way */
+	void (*on_piece)(void *cookie), (*on_gone)(void *cookie);
+	void *on_piece_cookie, *on_gone_cookie;
 	char address[INET6_ADDRSTRLEN];
 };
 
@@ -496,17 +499,102 @@ void serve_answer(struct evhttp_request *req, int status, json_t *doc_or_null)
 			   strlen(answer));
 }
 
+void serve_refuse_for(struct evhttp_request *req, const struct fail *fail, unsigned int seconds)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", seconds);
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Retry-After", text);
+	serve_answer(req, fail_http(fail->code), fail_to_json(fail));
+}
+
 void serve_refuse(struct evhttp_request *req, const struct fail *fail)
 {
-	char seconds[16];
+	if (fail_http(fail->code) == 503)
+		serve_refuse_for(req, fail,
+				 RETRY_MIN_S +
+					 arc4random_uniform(RETRY_MAX_S - RETRY_MIN_S + 1));
+	else
+		serve_answer(req, fail_http(fail->code), fail_to_json(fail));
+}
 
-	if (fail_http(fail->code) == 503) {
-		snprintf(seconds, sizeof(seconds), "%u",
-			 RETRY_MIN_S + arc4random_uniform(RETRY_MAX_S - RETRY_MIN_S + 1));
-		evhttp_add_header(evhttp_request_get_output_headers(req), "Retry-After",
-				  seconds);
+/* ---- long answers --------------------------------------------------------------------------- */
+
+/* As in park.c: a request that has lost its connection is ours to free. */
+static void on_long_gone(struct evhttp_connection *conn, void *cookie)
+{
+	struct conn *c = cookie;
+	struct evhttp_request *req = take_ptr(c->long_answer);
+
+	(void)conn;
+	c->on_piece = NULL;
+	c->on_gone(c->on_gone_cookie);
+	if (!evhttp_request_get_connection(req))
+		evhttp_request_free(req);
+}
+
+void serve_begin(struct evhttp_request *req, int status, const char *type, uint64_t length,
+		 void (*on_gone)(void *cookie), void *cookie)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+	struct conn *c = conn_of(req);
+	char text[24];
+
+	c->long_answer = req;
+	c->on_gone = on_gone;
+	c->on_gone_cookie = cookie;
+	enter(c, CONN_SENDING, c->serve->opts.limits.send_ms);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)length);
+	evhttp_add_header(headers, "Content-Type", type);
+	evhttp_add_header(headers, "Content-Length", text); /* and so it is not chunked */
+	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_long_gone, c);
+	evhttp_send_reply_start(req, status, NULL);
+}
+
+static void on_piece_sent(struct evhttp_connection *conn, void *cookie)
+{
+	struct conn *c = cookie;
+	void (*on_piece)(void *cookie) = take_ptr(c->on_piece);
+
+	(void)conn;
+	if (on_piece)
+		on_piece(c->on_piece_cookie);
+}
+
+void serve_piece(struct evhttp_request *req, const void *buf, size_t len,
+		 void (*then)(void *cookie), void *cookie)
+{
+	const struct serve_limits *limits;
+	struct evbuffer *b = evbuffer_new();
+	struct conn *c = conn_of(req);
+
+	if (!b || evbuffer_add(b, buf, len) < 0) {
+		if (b)
+			evbuffer_free(b);
+		drop(c, "out of memory");
+		return;
 	}
-	serve_answer(req, fail_http(fail->code), fail_to_json(fail));
+	limits = &c->serve->opts.limits;
+	enter(c, CONN_SENDING, limits->send_ms + len * 1000 / limits->send_bytes_per_s);
+	c->on_piece = then;
+	c->on_piece_cookie = cookie;
+	evhttp_send_reply_chunk_with_cb(req, b, on_piece_sent, c);
+	evbuffer_free(b);
+}
+
+void serve_finish(struct evhttp_request *req)
+{
+	struct conn *c = conn_of(req);
+
+	c->long_answer = NULL;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	evhttp_send_reply_end(req);
+}
+
+void serve_abort(struct evhttp_request *req)
+{
+	drop(conn_of(req), "an answer could not be completed");
 }
 
 const uint8_t *serve_body(struct evhttp_request *req, size_t *ret_len)

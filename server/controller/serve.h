@@ -117,6 +117,21 @@ void serve_answer_bytes(struct evhttp_request *req, int status, const char *type
 			const void *buf, size_t len);
 /* What has to wait (503) is told for how long, a different time for each. */
 void serve_refuse(struct evhttp_request *req, const struct fail *fail);
+/* The same for a time of the caller's choosing. */
+void serve_refuse_for(struct evhttp_request *req, const struct fail *fail,
+		      unsigned int seconds);
+/*
+ * A long answer in pieces: status and whole length, then each piece when then() told that the one
+ * before has left, then the end. When the peer is gone on_gone comes instead, once, and the request
+ * with it: nothing more may be done with it. serve_abort() ends the connection, after which that
+ * happens as well. Headers of the caller's own come before.
+ */
+void serve_begin(struct evhttp_request *req, int status, const char *type, uint64_t length,
+		 void (*on_gone)(void *cookie), void *cookie);
+void serve_piece(struct evhttp_request *req, const void *buf, size_t len,
+		 void (*then)(void *cookie), void *cookie);
+void serve_finish(struct evhttp_request *req);
+void serve_abort(struct evhttp_request *req);
 /* The whole body, contiguous; borrowed from the request. */
 const uint8_t *serve_body(struct evhttp_request *req, size_t *ret_len);
 /* Whether its peer may still come in: for what was parked. */
