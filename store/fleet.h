@@ -36,6 +36,7 @@
 #define FLEET_TOPIC_STOCK    "stock"
 #define FLEET_TOPIC_GUARDS   "guards"
 #define FLEET_TOPIC_ACCESS   "access" /* who may come in: certificates */
+#define FLEET_TOPIC_STEPS    "steps"  /* rollouts went on: for those who watch them */
 
 struct fleet;
 
@@ -137,6 +138,8 @@ int fleet_hosts_changed(struct fleet *f, uint64_t change, const char *host, uint
 /* Not heard of for so long. */
 int fleet_hosts_silent(struct fleet *f, uint64_t ms, uint32_t limit, fleet_done_fn done,
 		       void *cookie);
+/* All of them, by id: nothing else is said of them but silent_ms. */
+int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie);
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host);
 
 /* labels NULL: as they are. */
@@ -191,7 +194,7 @@ bool fleet_next_visitor(struct fleet_answer *a, struct fleet_visitor *ret_visito
 struct fleet_rollout {
 	const char *id, *name; /* of the hot-fix */
 	const char *state;     /* the engine's, JSON */
-	uint64_t generation;   /* of state; grows by one with each step */
+	uint64_t generation;   /* of state; grows with each step */
 	uint64_t epoch;	       /* of the owner: each claim begins another */
 	const char *owner;     /* "" before the first claim */
 	uint64_t lease_ms;     /* left, by the clock of the database */
@@ -236,6 +239,9 @@ struct fleet_request {
 
 int fleet_ask(struct fleet *f, const char *rollout, const char *text,
 	      const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
+/* The same of one that has ended, which is active again with it; -ENOENT: it has not. */
+int fleet_reopen(struct fleet *f, const char *rollout, const char *text,
+		 const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
 /* After seq, of all rollouts; what was done is gone. */
 int fleet_requests(struct fleet *f, uint64_t seq, uint32_t limit, fleet_done_fn done,
 		   void *cookie);
@@ -250,13 +256,14 @@ struct fleet_word {
 };
 
 /*
- * One step of the engine, all of it or nothing: the rollout has the epoch and the generation before
- * this one (-ESTALE: drop it, it is somebody else's), each host and each word at most once. After
- * -ECONNABORTED read the generation: it says whether the step was stored.
+ * One step of the engine or several, all of it or nothing: the rollout has the epoch and the
+ * generation from which they began (-ESTALE: drop it, it is somebody else's), each host and each
+ * word at most once. After -ECONNABORTED read the generation: it says whether they were stored.
  */
 struct fleet_step {
 	const char *id, *name;
 	uint64_t epoch, generation; /* of what is stored now */
+	uint64_t next; /* generation of state, not below; 0: one more than what is stored */
 	const char *state;
 	bool active;
 	uint64_t at_ms;

@@ -280,6 +280,16 @@ int fleet_hosts_silent(struct fleet *f, uint64_t ms, uint32_t limit, fleet_done_
 			 "uu", ms, (uint64_t)limit);
 }
 
+int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie)
+{
+	return FLEET_ASK(
+		f, done, cookie, 0,
+		"SELECT id, '', '', 0, 0, 0, 0, at_ms, (SELECT hotfix_now_ms()) - at_ms"
+		" FROM host JOIN seen ON seen.host = host.id"
+		" WHERE gone_ms = 0 AND at_ms <= (SELECT hotfix_now_ms()) - $1 ORDER BY id",
+		"u", ms);
+}
+
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host)
 {
 	struct db_row row;

@@ -145,6 +145,29 @@ int fleet_ask(struct fleet *f, const char *rollout, const char *text,
 	return fleet_submit(a);
 }
 
+int fleet_reopen(struct fleet *f, const char *rollout, const char *text,
+		 const struct fleet_entry *entry, fleet_done_fn done, void *cookie)
+{
+	struct fleet_answer *a = fleet_begin(f, done, cookie);
+
+	if (!a)
+		return -ENOMEM;
+	db_add(a->batch,
+	       "UPDATE rollout SET active = 1, ended_ms = 0, owner = '', lease_until_ms = 0"
+	       " WHERE id = $1 AND active = 0",
+	       "s", rollout);
+	db_demand(a->batch, 1);
+	a->on_stale = -ENOENT;
+	fleet_count_up(a, "request");
+	db_add(a->batch,
+	       "INSERT INTO request(seq, rollout, text) VALUES (" FLEET_REQUEST_CHANGE
+	       ", $1, $2)",
+	       "ss", rollout, text);
+	db_wake(a->batch, FLEET_TOPIC_ROLLOUTS);
+	fleet_write_down(a, entry);
+	return fleet_submit(a);
+}
+
 int fleet_requests(struct fleet *f, uint64_t seq, uint32_t limit, fleet_done_fn done,
 		   void *cookie)
 {
@@ -170,11 +193,12 @@ bool fleet_next_request(struct fleet_answer *a, struct fleet_request *ret_reques
 static void step_rollout(struct fleet_answer *a, const struct fleet_step *s)
 {
 	db_add(a->batch,
-	       "UPDATE rollout SET state = $4, generation = generation + 1, active = $5,"
-	       " ended_ms = $6 WHERE id = $1 AND generation = $2 AND epoch = $3 AND name = $7"
-	       " AND active = 1",
-	       "suusuus", s->id, s->generation, s->epoch, s->state, (uint64_t)s->active,
-	       s->active ? (uint64_t)0 : s->at_ms, s->name);
+	       "UPDATE rollout SET state = $4, generation = $8, active = $5, ended_ms = $6"
+	       " WHERE id = $1 AND generation = $2 AND epoch = $3 AND name = $7"
+	       " AND generation <= $8 AND active = 1",
+	       "suusuusu", s->id, s->generation, s->epoch, s->state, (uint64_t)s->active,
+	       s->active ? (uint64_t)0 : s->at_ms, s->name,
+	       s->next ? s->next : s->generation + 1);
 	db_demand(a->batch, 1);
 	db_add(a->batch, "DELETE FROM request WHERE rollout = $1 AND seq <= $2", "su", s->id,
 	       s->active ? s->requests_done : (uint64_t)INT64_MAX);
@@ -241,6 +265,7 @@ int fleet_step(struct fleet *f, const struct fleet_step *s, fleet_done_fn done, 
 		step_words(a, s);
 	for (size_t i = 0; i < s->n_entries; i++)
 		fleet_write_down(a, &s->entries[i]);
+	db_wake(a->batch, FLEET_TOPIC_STEPS);
 	return fleet_submit(a);
 }
 

@@ -16,18 +16,23 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/version.h"
+#include "server/controller/agents.h"
+#include "server/controller/catalogue.h"
 #include "server/controller/controller.h"
 #include "server/controller/database.h"
 #include "server/controller/director.h"
+#include "server/controller/enrol.h"
 #include "server/controller/init.h"
 #include "server/controller/park.h"
+#include "server/controller/reports.h"
+#include "server/controller/roots.h"
 #include "store/fleet.h"
 
 #define PARKED_MAX 12000
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
 /* The only list of parts, in the order in which they are made: a line for each. */
-#define PARTS(X) X(director)
+#define PARTS(X) X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \
