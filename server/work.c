@@ -411,7 +411,9 @@ static json_t *log_text(char *log)
 
 bool work_is_worker(void)
 {
-	return fcntl(WORK_FD_REQUEST, F_GETFD) >= 0;
+	int seals = fcntl(WORK_FD_REQUEST, F_GET_SEALS); /* -1: no memory at all */
+
+	return seals >= 0 && (seals & F_SEAL_WRITE);
 }
 
 int work_main(void)

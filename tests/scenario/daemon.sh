@@ -341,6 +341,8 @@ test_parts_of_it_that_it_starts_itself_refuse_to_be_started_by_hand() {
 		expect 2 "$bin/hotfixd" $words
 		says "not by hand|$words|unknown"
 	done
+	expect 2 "$bin/hotfixd" worker 3</dev/null # whoever started the shell left it open
+	says 'not by hand'
 }
 
 test_root_and_the_group_may_change_and_read() {
