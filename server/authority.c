@@ -280,10 +280,11 @@ static void bar_damaged(struct store *s, const struct store_version *v)
 		log_event(LOG_ERR, "not recorded hotfix=%s verb=review", v->name);
 }
 
-/* Found in one pass over the bundles, in which nothing is written. */
 struct check {
-	json_t *committed;	  /* name -> serial */
-	json_t *damaged, *review; /* as add_version() has them */
+	struct store *store;
+	json_t *committed; /* name -> serial */
+	json_t *damaged;   /* NAME@SERIAL -> null */
+	json_t *review;	   /* as add_version() has them */
 };
 
 static int add_committed(const struct store_hotfix *h, void *cookie)
@@ -292,19 +293,37 @@ static int add_committed(const struct store_hotfix *h, void *cookie)
 				   json_integer((json_int_t)h->committed_serial));
 }
 
-static int check_one(const struct store_version *v, const void *bundle, size_t len,
-		     void *cookie)
+static void on_damaged(const char *name, uint64_t serial, void *cookie)
 {
 	struct check *c = cookie;
-	uint8_t digest[BYTES_SHA256];
+	char subject[HOOK_NAME_MAX + 24];
+	struct store_version v;
 
-	bytes_sha256(bundle, len, digest);
-	if (memcmp(digest, v->digest, sizeof(digest)) != 0)
-		return add_version(v, c->damaged);
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, name, serial);
+	json_object_set_new(c->damaged, subject, json_null());
+	if (store_get_version(c->store, name, serial, &v) == 0)
+		bar_damaged(c->store, &v);
+}
+
+static int check_one(const struct store_version *v, void *cookie)
+{
+	struct check *c = cookie;
+
 	if (v->barred[0] ||
 	    (uint64_t)json_integer_value(json_object_get(c->committed, v->name)) == v->serial)
 		return add_version(v, c->review);
 	return 0;
+}
+
+static void review_one(const struct check *c, const struct authority *a, const json_t *one)
+{
+	const char *name = json_string_value(json_object_get(one, "name"));
+	uint64_t serial = (uint64_t)json_integer_value(json_object_get(one, "serial"));
+	char subject[HOOK_NAME_MAX + 24];
+
+	snprintf(subject, sizeof(subject), "%s@%" PRIu64, name, serial);
+	if (a && !json_object_get(c->damaged, subject)) /* without a nobody is trusted */
+		authority_review(c->store, a, name, serial, false, 0);
 }
 
 static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
@@ -319,32 +338,23 @@ static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
 		log_event(LOG_ERR, "not recorded hotfix=%s verb=mark", name);
 }
 
-void authority_check_stored(struct store *s)
+void authority_check_stored(struct store *s, struct store_hashing *hashing)
 {
 	AUTO(authority_freep) struct authority *a = NULL;
-	AUTO_JSON json_t *committed = json_object();
-	AUTO_JSON json_t *damaged = json_array(), *review = json_array();
-	struct check c = {.committed = committed, .damaged = damaged, .review = review};
-	struct store_version v;
+	AUTO_JSON json_t *committed = json_object(), *damaged = json_object();
+	AUTO_JSON json_t *review = json_array();
+	struct check c = {
+		.store = s, .committed = committed, .damaged = damaged, .review = review};
 	const json_t *one;
 	size_t i;
 
 	authority_open(s, &a, NULL);
 	if (store_each_hotfix(s, add_committed, committed) < 0 ||
-	    store_each_bundle(s, check_one, &c) < 0)
+	    store_each_version(s, NULL, check_one, &c) < 0 ||
+	    store_hashing_end(hashing, s, on_damaged, &c) < 0)
 		log_event(LOG_ERR, "what is stored could not be checked");
-	json_array_foreach(damaged, i, one)
-		if (store_get_version(
-			    s, json_string_value(json_object_get(one, "name")),
-			    (uint64_t)json_integer_value(json_object_get(one, "serial")),
-			    &v) == 0)
-			bar_damaged(s, &v);
 	json_array_foreach(review, i, one)
-		if (a) /* else nobody is trusted */
-			authority_review(
-				s, a, json_string_value(json_object_get(one, "name")),
-				(uint64_t)json_integer_value(json_object_get(one, "serial")),
-				false, 0);
+		review_one(&c, a, one);
 	if (store_mend_high_water(s, on_mended, s) < 0)
 		log_event(LOG_ERR, "the high-water marks could not be checked");
 }

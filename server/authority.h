@@ -61,9 +61,10 @@ int authority_import_catalog(struct store *s, const void *envelope, size_t len,
 /*
  * At start: that the bytes of each bundle are those that were stored, that what is committed is
  * still signed, and that no mark is lower than the audit log says. What is not gets barred or
- * raised, and is told in log and audit log; nothing is taken off.
+ * raised, and is told in log and audit log; nothing is taken off. Waits for hashing, which may be
+ * NULL.
  */
-void authority_check_stored(struct store *s);
+void authority_check_stored(struct store *s, struct store_hashing *hashing);
 /*
  * Bars a stored version that a does not let be applied, or lifts that. Within a commit.
  * verified: its bundle was opened under a->trust just now.

@@ -75,6 +75,7 @@ int confine_loop(void)
 	f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!f)
 		return -ENOMEM;
+	r = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
 		r = add(f, SCMP_ACT_ALLOW, allowed[i]);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(fatal); i++)

@@ -5,7 +5,8 @@
  *
  * Whatever starts programs or reaches into others ends the process; the rest fails (EPERM).
  *
- * Context    once, when privileges are given up; for good.
+ * Context    once, when privileges are given up; for good. It holds for every thread that there
+ *            is, and no other may be started.
  * Errors     -errno: then the process must not go on.
  */
 #pragma once

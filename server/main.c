@@ -43,6 +43,7 @@
 
 #define ANSWER_WAIT_MS	 10000
 #define ANSWER_BYTES_MAX 65536
+#define STATE_DB	 "%s/state.db"
 
 /* Of the folder in bpffs, whose path may lead through what only root may enter. */
 #define LOOP_FOLDER "/proc/self/fd/6/."
@@ -51,8 +52,10 @@ struct daemon {
 	struct config config;
 	struct event_base *base;
 	struct store *store;
+	struct store_hashing *hashing; /* what is stored, while all else starts */
 	struct crew *crew;
 	struct workers *workers;
+	struct reconcile *reconcile;
 	struct events *events;
 	struct record *record;
 	struct hotfixes *hotfixes;
@@ -101,6 +104,8 @@ static void on_reconciled(size_t adopted, void *cookie)
 	struct fail fail;
 
 	d->report.adopted = adopted;
+	authority_check_stored(d->store, d->hashing);
+	d->hashing = store_hashing_free(d->hashing);
 	if (api_new(&(struct api_context){.base = d->base,
 					  .config = &d->config,
 					  .listen_fd = WIRE_LISTEN_FD,
@@ -142,6 +147,7 @@ static void place(int given[WIRE_GIVEN])
 static int become_loop(struct daemon *d, struct fail *reterr_fail)
 {
 	static char lsm[256];
+	char path[CONFIG_PATH_BYTES + 16];
 	struct wire_event hello;
 	int given[WIRE_GIVEN], r;
 
@@ -164,6 +170,9 @@ static int become_loop(struct daemon *d, struct fail *reterr_fail)
 		r = privilege_become(hello.uid, hello.gid, 0, false, (pid_t)hello.pid);
 	else /* there is no such user: the parent has said so */
 		r = prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+	snprintf(path, sizeof(path), STATE_DB, d->config.state_dir);
+	if (r == 0) /* without threads, if need be */
+		store_hashing_new(path, &d->hashing);
 	if (r == 0)
 		r = confine_loop();
 	if (r < 0)
@@ -240,10 +249,16 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	if (!d->base || crew_new(d->base, WIRE_FD, &d->crew) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	crew_on_stop(d->crew, on_stop, d);
-	snprintf(path, sizeof(path), "%s/state.db", d->config.state_dir);
+	r = workers_new(d->base, d->crew, d->config.worker_deadline_ms, &d->workers);
+	if (r == 0)
+		r = reconcile_look(d->workers, &d->reconcile);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "start failed: %s", strerror(-r));
+	snprintf(path, sizeof(path), STATE_DB, d->config.state_dir);
 	r = store_open(path, &d->store, reterr_fail);
 	if (r < 0)
 		return r;
+	store_hashing_begin(d->hashing);
 	r = boot_begin(d->store, d->config.state_dir, d->report.started_ms, &boot);
 	if (r < 0)
 		log_event(LOG_ERR, "this boot is not recorded: %s", strerror(-r));
@@ -262,9 +277,7 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 	}
 	signal(SIGPIPE, SIG_IGN);
 
-	r = workers_new(d->base, d->crew, d->config.worker_deadline_ms, &d->workers);
-	if (r == 0)
-		r = events_new(&d->events);
+	r = events_new(&d->events);
 	opts = (struct hotfixes_opts){
 		.base = d->base,
 		.config = &d->config,
@@ -282,10 +295,8 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 		r = hotfixes_new(&opts, &d->hotfixes);
 	if (r == 0) {
 		d->hotfixes->host_id = record_host_id(d->record);
-		r = reconcile_start(d->hotfixes, on_reconciled, d);
+		r = reconcile_start(d->reconcile, d->hotfixes, on_reconciled, d);
 	}
-	if (r == 0) /* while a worker looks at the kernel */
-		authority_check_stored(d->store);
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "start failed: %s", strerror(-r));
 	return 0;
@@ -298,6 +309,8 @@ static void close_daemon(struct daemon *d)
 	record_free(d->record);
 	events_free(d->events);
 	workers_free(d->workers);
+	reconcile_free(d->reconcile);
+	store_hashing_free(d->hashing);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		if (d->signals[i])
 			event_free(d->signals[i]);

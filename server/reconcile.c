@@ -14,10 +14,13 @@
 #include "server/verb.h"
 
 struct reconcile {
-	struct hotfixes *all;
+	struct hotfixes *all; /* NULL: not started */
 	reconcile_done_fn done;
 	void *cookie;
 	size_t adopted;
+	bool is_surveyed;
+	struct fail fail; /* code FAIL_NONE: the survey is good */
+	json_t *survey;
 };
 
 static int take_hotfix(const struct store_hotfix *row, void *cookie)
@@ -229,16 +232,15 @@ out:
 	store_change_clear(&open.change);
 }
 
-static void on_surveyed(const struct worker_result *result, void *cookie)
+static void reconcile_all(struct reconcile *rc)
 {
-	struct reconcile *rc = cookie;
-	const json_t *found = json_object_get(result->report, "hotfixes"), *one;
+	const json_t *found = json_object_get(rc->survey, "hotfixes"), *one;
+	bool ok = rc->fail.code == FAIL_NONE;
 	struct hotfix *h;
 	size_t i;
 
-	if (!result->ok)
-		log_event(LOG_ERR, "the kernel could not be surveyed: %s",
-			  result->fail.message);
+	if (!ok)
+		log_event(LOG_ERR, "the kernel could not be surveyed: %s", rc->fail.message);
 	json_array_foreach(found, i, one)
 		hotfix_get(rc->all, json_string_value(json_object_get(one, "name")), &h);
 	TAILQ_FOREACH(h, &rc->all->list, link) {
@@ -248,14 +250,25 @@ static void on_surveyed(const struct worker_result *result, void *cookie)
 			if (strcmp(json_string_value(json_object_get(one, "name")), h->name) ==
 			    0)
 				survey = one;
-		if (!result->ok)
+		if (!ok)
 			snprintf(h->problem, sizeof(h->problem),
-				 "the kernel could not be surveyed: %.180s",
-				 result->fail.message);
+				 "the kernel could not be surveyed: %.180s", rc->fail.message);
 		reconcile_one(rc, h, survey);
 	}
+	json_decref(rc->survey);
+	rc->survey = NULL;
 	rc->done(rc->adopted, rc->cookie);
-	free(rc);
+}
+
+static void on_surveyed(const struct worker_result *result, void *cookie)
+{
+	struct reconcile *rc = cookie;
+
+	rc->is_surveyed = true;
+	rc->fail = result->fail;
+	rc->survey = json_deep_copy(result->report);
+	if (rc->all)
+		reconcile_all(rc);
 }
 
 static int take_open_name(const struct store_change *c, void *cookie)
@@ -265,21 +278,43 @@ static int take_open_name(const struct store_change *c, void *cookie)
 	return c->name[0] ? hotfix_get(cookie, c->name, &h) : 0;
 }
 
-int reconcile_start(struct hotfixes *all, reconcile_done_fn done, void *cookie)
+int reconcile_look(struct workers *workers, struct reconcile **ret_reconcile)
 {
 	struct worker_job job = {.op = "survey"};
-	struct reconcile *rc = calloc(1, sizeof(*rc));
+	AUTO(reconcile_freep) struct reconcile *rc = calloc(1, sizeof(*rc));
 	int r;
 
 	if (!rc)
 		return -ENOMEM;
-	*rc = (struct reconcile){.all = all, .done = done, .cookie = cookie};
-	r = store_each_hotfix(all->store, take_hotfix, all);
+	r = worker_run(workers, &job, on_surveyed, rc, NULL);
+	if (r < 0)
+		return r;
+	*ret_reconcile = take_ptr(rc);
+	workers_start(workers);
+	return 0;
+}
+
+int reconcile_start(struct reconcile *rc, struct hotfixes *all, reconcile_done_fn done,
+		    void *cookie)
+{
+	int r = store_each_hotfix(all->store, take_hotfix, all);
+
 	if (r == 0)
 		r = store_each_change(all->store, NULL, true, UINT32_MAX, take_open_name, all);
-	if (r == 0)
-		r = worker_run(all->workers, &job, on_surveyed, rc, NULL);
 	if (r < 0)
-		free(rc);
-	return r;
+		return r;
+	rc->all = all;
+	rc->done = done;
+	rc->cookie = cookie;
+	if (rc->is_surveyed)
+		reconcile_all(rc);
+	return 0;
+}
+
+struct reconcile *reconcile_free(struct reconcile *rc)
+{
+	if (rc)
+		json_decref(rc->survey);
+	free(rc);
+	return NULL;
 }

@@ -22,8 +22,17 @@
 
 #include "server/hotfix.h"
 
+struct reconcile;
+struct workers;
+
+/* Has a worker look at the kernel, while the store is opened. */
+int reconcile_look(struct workers *workers, struct reconcile **ret_reconcile);
 /* adopted: hot-fixes found live. Called once, when everything is decided; what the kernel lost
  * is marked for server/restore.h. */
 typedef void (*reconcile_done_fn)(size_t adopted, void *cookie);
 
-int reconcile_start(struct hotfixes *all, reconcile_done_fn done, void *cookie);
+int reconcile_start(struct reconcile *rc, struct hotfixes *all, reconcile_done_fn done,
+		    void *cookie);
+struct reconcile *reconcile_free(struct reconcile *rc); /* when its workers are gone */
+
+DEFINE_AUTO(struct reconcile, reconcile_free)

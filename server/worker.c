@@ -264,14 +264,11 @@ static int start(struct workers *pool, struct worker *w)
 	return 0;
 }
 
-static void on_start(evutil_socket_t fd, short what, void *cookie)
+void workers_start(struct workers *pool)
 {
-	struct workers *pool = cookie;
 	struct worker *w;
 	int r;
 
-	(void)fd;
-	(void)what;
 	while ((w = next_of(pool))) {
 		dequeue(w);
 		TAILQ_INSERT_TAIL(&pool->running, w, link);
@@ -285,6 +282,13 @@ static void on_start(evutil_socket_t fd, short what, void *cookie)
 				 strerror(-r));
 		finish(w);
 	}
+}
+
+static void on_start(evutil_socket_t fd, short what, void *cookie)
+{
+	(void)fd;
+	(void)what;
+	workers_start(cookie);
 }
 
 int workers_new(struct event_base *base, struct crew *crew, uint64_t deadline_ms,

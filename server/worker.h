@@ -66,6 +66,8 @@ int workers_new(struct event_base *base, struct crew *crew, uint64_t deadline_ms
 struct workers *workers_free(struct workers *pool);
 int worker_run(struct workers *pool, const struct worker_job *job, worker_done_fn done,
 	       void *cookie, struct worker **ret_worker);
+/* Now, before the loop runs. done may be called from within, if there is none to be started. */
+void workers_start(struct workers *pool);
 /* Kills it; done will not be called. NULL is fine. */
 void worker_cancel(struct worker *w);
 

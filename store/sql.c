@@ -14,8 +14,14 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 
+#define IDLE_MAX 16
+
 struct sql {
 	sqlite3 *db;
+	/* Compiling a statement takes longer than most of them: these wait to be asked again, the
+	 * last one was used last. */
+	sqlite3_stmt *idle[IDLE_MAX];
+	size_t n_idle;
 	int broken; /* -errno of the first write that failed in this transaction */
 	int changed;
 	char last[256]; /* SQLite's words for the last error */
@@ -27,6 +33,7 @@ struct sql {
 struct sql_rows {
 	struct sql *q;
 	sqlite3_stmt *stmt;
+	bool is_kept; /* when it is freed, among those that are idle */
 	int parameter[VALUES_MAX +
 		      1]; /* SQLite's number of "$1", "$2", ...; 0: not asked yet */
 };
@@ -182,12 +189,49 @@ int sql_prepare(struct sql *q, const char *sql, struct sql_rows **ret_rows)
 	return 0;
 }
 
+static sqlite3_stmt *take_idle(struct sql *q, size_t i)
+{
+	sqlite3_stmt *stmt = q->idle[i];
+
+	q->n_idle--;
+	memmove(&q->idle[i], &q->idle[i + 1], (q->n_idle - i) * sizeof(*q->idle));
+	return stmt;
+}
+
+static void keep_idle(struct sql *q, sqlite3_stmt *stmt)
+{
+	sqlite3_reset(stmt);
+	sqlite3_clear_bindings(stmt);
+	if (q->n_idle == IDLE_MAX)
+		sqlite3_finalize(take_idle(q, 0));
+	q->idle[q->n_idle++] = stmt;
+}
+
+static int find_idle(struct sql *q, const char *sql, struct sql_rows **ret_rows)
+{
+	struct sql_rows *rows;
+
+	for (size_t i = q->n_idle; i-- > 0;)
+		if (strcmp(sqlite3_sql(q->idle[i]), sql) == 0) {
+			rows = calloc(1, sizeof(*rows));
+			if (!rows)
+				return -ENOMEM;
+			rows->q = q;
+			rows->stmt = take_idle(q, i);
+			*ret_rows = rows;
+			return 0;
+		}
+	return sql_prepare(q, sql, ret_rows);
+}
+
 static int ask(struct sql *q, struct sql_rows **ret_rows, const char *sql, const char *fmt,
 	       va_list ap)
 {
 	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
-	int r = sql_prepare(q, sql, &rows);
+	int r = find_idle(q, sql, &rows);
 
+	if (r == 0)
+		rows->is_kept = true;
 	if (r == 0)
 		r = note(q, bind_all(rows->stmt, fmt, ap));
 	if (r < 0)
@@ -221,7 +265,9 @@ int sql_next(struct sql_rows *rows)
 
 struct sql_rows *sql_rows_free(struct sql_rows *rows)
 {
-	if (rows)
+	if (rows && rows->is_kept)
+		keep_idle(rows->q, rows->stmt);
+	else if (rows)
 		sqlite3_finalize(rows->stmt);
 	free(rows);
 	return NULL;
@@ -620,11 +666,20 @@ static int bring_up(struct sql *q, int32_t application_id, const char *const *mi
 	return r < 0 ? sql_fail(q, r, f) : 0;
 }
 
+static int connect_file(struct sql *q)
+{
+	int rc = sqlite3_open_v2(
+		q->path, &q->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+
+	return rc == SQLITE_OK || q->db ? note(q, rc) : -ENOMEM;
+}
+
 int sql_open(const char *path, int32_t application_id, const char *const *migrations,
 	     size_t n_migrations, struct sql **ret_sql, struct fail *reterr_fail)
 {
 	AUTO(sql_freep) struct sql *q = calloc(1, sizeof(*q));
-	int r, rc;
+	int r;
 
 	if (!q)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
@@ -632,14 +687,32 @@ int sql_open(const char *path, int32_t application_id, const char *const *migrat
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"the path of the database is too long");
 	r = prepare_file(q);
+	if (r == 0)
+		r = connect_file(q);
 	if (r < 0)
 		return sql_fail(q, r, reterr_fail);
-	rc = sqlite3_open_v2(
-		path, &q->db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
-	if (rc != SQLITE_OK)
-		return sql_fail(q, q->db ? note(q, rc) : -ENOMEM, reterr_fail);
 	r = bring_up(q, application_id, migrations, n_migrations, reterr_fail);
+	if (r < 0)
+		return r;
+	*ret_sql = take_ptr(q);
+	return 0;
+}
+
+/* Of the file itself we open and close nothing: that would end the locks of the other one. */
+int sql_open_beside(const char *path, struct sql **ret_sql)
+{
+	AUTO(sql_freep) struct sql *q = calloc(1, sizeof(*q));
+	int r;
+
+	if (!q)
+		return -ENOMEM;
+	if (snprintf(q->path, sizeof(q->path), "%s", path) >= (int)sizeof(q->path))
+		return -ENAMETOOLONG;
+	r = connect_file(q);
+	if (r == 0)
+		r = configure(q);
+	if (r == 0)
+		r = sql_run(q, "PRAGMA query_only=ON", "");
 	if (r < 0)
 		return r;
 	*ret_sql = take_ptr(q);
@@ -648,8 +721,11 @@ int sql_open(const char *path, int32_t application_id, const char *const *migrat
 
 struct sql *sql_free(struct sql *q)
 {
-	if (q)
-		sqlite3_close(q->db);
+	if (!q)
+		return NULL;
+	while (q->n_idle)
+		sqlite3_finalize(take_idle(q, 0));
+	sqlite3_close(q->db);
 	free(q);
 	return NULL;
 }

@@ -25,6 +25,11 @@ struct sql;
 /* Opens or creates path and brings its schema to the last of migrations, oldest first. */
 int sql_open(const char *path, int32_t application_id, const char *const *migrations,
 	     size_t n_migrations, struct sql **ret_sql, struct fail *reterr_fail);
+/*
+ * Once more, to read only, and in another thread: what sql_open() has opened in this process,
+ * and keeps open meanwhile. No sql_open() of that path may run then (POSIX locks are a process's).
+ */
+int sql_open_beside(const char *path, struct sql **ret_sql);
 struct sql *sql_free(struct sql *q);
 /* Words r, the last result of q, for an operator. Returns r. */
 int sql_fail(struct sql *q, int r, struct fail *f);

@@ -373,7 +373,6 @@ int store_each_revocation(struct store *s,
 #define VERSION_COLUMNS                                                                     \
 	"name, serial, label, title, digest, manifest_sha256, object_sha256, bundle_bytes," \
 	" imported_ms, imported_uid, quarantined, reason, id, barred"
-#define VERSION_N_COLUMNS 14
 
 static int read_version(struct sql_rows *rows, struct store_version *v)
 {
@@ -577,30 +576,6 @@ int store_each_version(struct store *s, const char *name,
 	while (r == 0 && (r = sql_next(rows)) > 0) {
 		r = read_version(rows, &v);
 		if (r == 0 && fn(&v, cookie) != 0)
-			return 0;
-	}
-	return r;
-}
-
-int store_each_bundle(struct store *s,
-		      int (*fn)(const struct store_version *v, const void *bundle, size_t len,
-				void *cookie),
-		      void *cookie)
-{
-	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
-	struct store_version v;
-	const void *bytes;
-	size_t len;
-	int r;
-
-	r = sql_ask(s->q, &rows,
-		    "SELECT " VERSION_COLUMNS ", bytes FROM version JOIN bundle USING (id)"
-		    " ORDER BY id",
-		    "");
-	while (r == 0 && (r = sql_next(rows)) > 0) {
-		r = read_version(rows, &v);
-		bytes = sql_blob(rows, VERSION_N_COLUMNS, &len);
-		if (r == 0 && fn(&v, bytes, len, cookie) != 0)
 			return 0;
 	}
 	return r;

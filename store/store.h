@@ -133,11 +133,22 @@ int store_bar(struct store *s, const char *name, uint64_t serial, const char *wh
 /* In order of name and serial; name NULL: all. fn returns non-zero to stop. */
 int store_each_version(struct store *s, const char *name,
 		       int (*fn)(const struct store_version *v, void *cookie), void *cookie);
-/* All, with their bytes, which are good within fn only; nothing is written meanwhile. */
-int store_each_bundle(struct store *s,
-		      int (*fn)(const struct store_version *v, const void *bundle, size_t len,
-				void *cookie),
+/*
+ * Hashes every bundle that is stored, in threads of its own: they read what is committed when
+ * they begin, and write nothing. Made before the process confines itself, which holds for them
+ * too; they begin when path was opened, which is not closed before they have ended.
+ */
+struct store_hashing;
+int store_hashing_new(const char *path, struct store_hashing **ret_hashing);
+void store_hashing_begin(struct store_hashing *h); /* NULL is fine */
+/*
+ * Waits until they have ended. fn is told of each version that has other bytes than were stored.
+ * h NULL, or they could not: it is done here and now, over s.
+ */
+int store_hashing_end(struct store_hashing *h, struct store *s,
+		      void (*fn)(const char *name, uint64_t serial, void *cookie),
 		      void *cookie);
+struct store_hashing *store_hashing_free(struct store_hashing *h); /* does not wait for more */
 
 /* ---- what should run ------------------------------------------------------ */
 struct store_hotfix {
@@ -247,3 +258,4 @@ int store_checkpoint_verify(struct store *s, const struct key_public *host, uint
 			    uint64_t *reterr_bad_seq);
 
 DEFINE_AUTO(struct store, store_free)
+DEFINE_AUTO(struct store_hashing, store_hashing_free)

@@ -12,6 +12,7 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "store/bytes.h"
 #include "store/store.h"
 #include "store/store_private.h"
 
@@ -874,6 +875,123 @@ static void a_hundred_bundles_are_not_kept_in_memory(void **state)
 		assert_true(grown < 3 * 1024);
 }
 
+/* ---- hashing, beside all else -------------------------------------------------- */
+
+struct found {
+	size_t n;
+	uint64_t serials; /* their sum */
+};
+
+static void on_wrong(const char *name, uint64_t serial, void *cookie)
+{
+	struct found *f = cookie;
+
+	assert_string_equal(name, "other");
+	f->n++;
+	f->serials += serial;
+}
+
+/* Of n bundles that are what they should be, but for those that a statement changes. */
+static const char *hashed(const char *name, const char *change)
+{
+	const char *path = unit_path(name);
+	AUTO(store_freep) struct store *s = opened(path);
+	static uint8_t bytes[3 * PAGE];
+
+	assert_ok(store_begin(s));
+	for (uint64_t n = 1; n <= 50; n++) {
+		struct store_version v = {.name = "other", .serial = n, .bundle_bytes = 1};
+
+		bytes[n] = (uint8_t)n;
+		bytes_sha256(bytes, 100 * n, v.digest);
+		assert_ok(store_put_version(s, &v, bytes, 100 * n));
+	}
+	assert_ok(sql_run(s->q, change, ""));
+	assert_ok(store_commit(s));
+	return path;
+}
+
+static const char three_of_them[] =
+	"UPDATE bundle SET bytes = zeroblob(length(bytes)) WHERE id IN (7, 20, 31)";
+
+static void every_bundle_that_was_exchanged_is_found_beside(void **state)
+{
+	const char *path = hashed("beside.db", three_of_them);
+	AUTO(store_hashing_freep) struct store_hashing *h = NULL;
+	AUTO(store_freep) struct store *s = NULL;
+	struct found f = {0};
+
+	(void)state;
+	assert_ok(store_hashing_new(path, &h));
+	s = opened(path);
+	store_hashing_begin(h);
+	/* What is written meanwhile is in nobody's way. */
+	assert_ok(store_audit(s, 1, 0, "import", "fix", "done", NULL));
+	assert_ok(store_hashing_end(h, s, on_wrong, &f));
+	assert_int_equal(f.n, 3);
+	assert_int_equal(f.serials, 7 + 20 + 31);
+}
+
+static void where_threads_cannot_read_the_same_is_found(void **state)
+{
+	const char *path = hashed("alone.db", three_of_them);
+	AUTO(store_hashing_freep) struct store_hashing *h = NULL;
+	AUTO(store_freep) struct store *s = NULL;
+	struct found none = {0}, f = {0};
+
+	(void)state;
+	s = opened(path);
+	assert_ok(store_hashing_end(NULL, s, on_wrong, &none));
+	assert_int_equal(none.serials, 7 + 20 + 31);
+	assert_ok(store_hashing_new(unit_path("not-there.db"), &h));
+	store_hashing_begin(h);
+	assert_ok(store_hashing_end(h, s, on_wrong, &f));
+	assert_int_equal(f.serials, 7 + 20 + 31);
+	assert_int_equal(access(unit_path("not-there.db"), F_OK), -1);
+}
+
+/* SQLite's locks are POSIX's: they would end with any descriptor of the file that is closed. */
+static void hashing_beside_ends_no_locks(void **state)
+{
+	const char *path = hashed("locks.db", three_of_them);
+	AUTO(store_hashing_freep) struct store_hashing *h = NULL;
+	AUTO(store_freep) struct store *s = NULL;
+	struct found f = {0};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_ok(store_hashing_new(path, &h));
+	s = opened(path);
+	store_hashing_begin(h);
+	assert_ok(store_hashing_end(h, s, on_wrong, &f));
+	h = store_hashing_free(h);
+	assert_ok(store_audit(s, 1, 0, "import", "fix", "done", NULL));
+	pid = fork(); /* whoever thinks that he is alone takes the log away when he goes */
+	if (pid == 0)
+		_exit(execlp("sqlite3", "sqlite3", path, "SELECT count(*) FROM audit", NULL));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(access(unit_path("locks.db-wal"), F_OK), 0);
+}
+
+static void hashing_may_be_given_up(void **state)
+{
+	const char *path = hashed("given_up.db", three_of_them);
+	struct store_hashing *h;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		AUTO(store_freep) struct store *s = NULL;
+
+		assert_ok(store_hashing_new(path, &h));
+		s = opened(path);
+		if (i % 2)
+			store_hashing_begin(h);
+		h = store_hashing_free(h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -904,6 +1022,10 @@ int main(void)
 		cmocka_unit_test(what_was_committed_survives_a_kill_at_any_point),
 		cmocka_unit_test(half_a_log_is_no_obstacle),
 		cmocka_unit_test(a_hundred_bundles_are_not_kept_in_memory),
+		cmocka_unit_test(every_bundle_that_was_exchanged_is_found_beside),
+		cmocka_unit_test(where_threads_cannot_read_the_same_is_found),
+		cmocka_unit_test(hashing_beside_ends_no_locks),
+		cmocka_unit_test(hashing_may_be_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, unit_setup, unit_teardown);
