@@ -218,6 +218,8 @@ int fleet_release(struct fleet *f, const char *owner, fleet_done_fn done, void *
 
 /* The rollout, its hosts and what was asked of it. */
 int fleet_rollout(struct fleet *f, const char *id, fleet_done_fn done, void *cookie);
+/* The same without hosts. */
+int fleet_rollout_header(struct fleet *f, const char *id, fleet_done_fn done, void *cookie);
 /* By id, without hosts. */
 int fleet_rollouts(struct fleet *f, bool active_only, const char *after, uint32_t limit,
 		   fleet_done_fn done, void *cookie);
@@ -323,7 +325,10 @@ struct fleet_document {
 	size_t len;
 };
 
-/* Takes the place of the one with this kind and name, if its version is newer; else -ESTALE. */
+/*
+ * Takes the place of the one with this kind and name, if its version is newer; else -ESTALE. Version 0: the
+ * one after all of this kind, if there is none of this name yet.
+ */
 int fleet_put_document(struct fleet *f, const struct fleet_document *d,
 		       const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
 /* Of a kind, those after a version, the oldest first. */
@@ -399,6 +404,20 @@ int fleet_audit(struct fleet *f, const struct fleet_entry *entry, fleet_done_fn 
 int fleet_audits(struct fleet *f, const char *subject, uint64_t seq, uint32_t limit,
 		 fleet_done_fn done, void *cookie);
 bool fleet_next_audit(struct fleet_answer *a, struct fleet_audit *ret_audit);
+/*
+ * For those who may not block: from {0}, page after page of fleet_audits(f, NULL, c->seq, ...) until
+ * one is empty, and then the head of the log.
+ */
+struct fleet_chain {
+	uint64_t seq;
+	uint8_t hash[32];
+};
+
+/* -EUCLEAN: row c->seq + 1 is not what follows; so many rows did. */
+int fleet_chain_follow(struct fleet_chain *c, struct fleet_answer *a, uint64_t *ret_rows);
+/* Is that where the log ends? -EUCLEAN in its answer: it is not. */
+int fleet_chain_end(struct fleet *f, const struct fleet_chain *c, fleet_done_fn done,
+		    void *cookie);
 /* Blocks. 0 and the head; -EUCLEAN and the first bad row. */
 int fleet_audit_verify(struct fleet *f, uint64_t *ret_rows, char ret_head_hex[65],
 		       uint64_t *reterr_bad_seq, struct fail *reterr_fail);

@@ -196,25 +196,11 @@ bool fleet_next_audit(struct fleet_answer *a, struct fleet_audit *ret_audit)
 
 #define PAGE 512
 
-struct chain {
-	uint64_t seq;
-	uint8_t hash[BYTES_SHA256];
-};
-
-/* 1: it goes on after this page; 0: that was the end; -EUCLEAN: after seq it is broken. */
-static int verify_page(struct fleet *f, struct chain *c, struct fail *reterr_fail)
+int fleet_chain_follow(struct fleet_chain *c, struct fleet_answer *a, uint64_t *ret_rows)
 {
-	AUTO(fleet_answer_freep) struct fleet_answer *a = NULL;
 	struct fleet_audit row;
-	uint64_t before = c->seq;
-	int r;
 
-	r = fleet_wait(f, fleet_audits(f, NULL, c->seq, PAGE, fleet_keep, &a), &a);
-	if (r < 0) {
-		if (reterr_fail && a)
-			*reterr_fail = a->fail;
-		return r;
-	}
+	*ret_rows = 0;
 	while (fleet_next_audit(a, &row)) {
 		uint8_t hash[BYTES_SHA256];
 
@@ -224,12 +210,43 @@ static int verify_page(struct fleet *f, struct chain *c, struct fail *reterr_fai
 			return -EUCLEAN;
 		memcpy(c->hash, hash, sizeof(hash));
 		c->seq++;
+		++*ret_rows;
 	}
-	return c->seq > before;
+	return 0;
+}
+
+/* 1: it goes on after this page; 0: that was the end; -EUCLEAN: after seq it is broken. */
+static int verify_page(struct fleet *f, struct fleet_chain *c, struct fail *reterr_fail)
+{
+	AUTO(fleet_answer_freep) struct fleet_answer *a = NULL;
+	uint64_t rows;
+	int r;
+
+	r = fleet_wait(f, fleet_audits(f, NULL, c->seq, PAGE, fleet_keep, &a), &a);
+	if (r < 0) {
+		if (reterr_fail && a)
+			*reterr_fail = a->fail;
+		return r;
+	}
+	r = fleet_chain_follow(c, a, &rows);
+	return r < 0 ? r : rows > 0;
+}
+
+int fleet_chain_end(struct fleet *f, const struct fleet_chain *c, fleet_done_fn done,
+		    void *cookie)
+{
+	struct fleet_answer *a = fleet_begin(f, done, cookie);
+
+	if (!a)
+		return -ENOMEM;
+	db_add(a->batch, "SELECT seq FROM audit_head WHERE seq = $1 AND hash = $2", "ub",
+	       c->seq, FLEET_ANY_BYTES(c->hash));
+	a->on_none = -EUCLEAN;
+	return fleet_submit(a);
 }
 
 /* The end of the chain is where the head says: none was cut off. */
-static int verify_head(struct fleet *f, const struct chain *c, struct fail *reterr_fail)
+static int verify_head(struct fleet *f, const struct fleet_chain *c, struct fail *reterr_fail)
 {
 	AUTO(db_batch_freep) struct db_batch *b = db_batch_new();
 	const uint8_t *hash;
@@ -254,7 +271,7 @@ int fleet_audit_verify(struct fleet *f, uint64_t *ret_rows, char ret_head_hex[65
 		       uint64_t *reterr_bad_seq, struct fail *reterr_fail)
 {
 	struct fail f0 = {0};
-	struct chain c = {0};
+	struct fleet_chain c = {0};
 	int r;
 
 	while ((r = verify_page(f, &c, &f0)) > 0)

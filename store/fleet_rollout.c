@@ -79,6 +79,12 @@ int fleet_rollout(struct fleet *f, const char *id, fleet_done_fn done, void *coo
 	return fleet_submit(a);
 }
 
+int fleet_rollout_header(struct fleet *f, const char *id, fleet_done_fn done, void *cookie)
+{
+	return FLEET_ASK(f, done, cookie, -ENOENT,
+			 "SELECT " ROLLOUT_COLUMNS " FROM rollout WHERE id = $1", "s", id);
+}
+
 int fleet_rollouts(struct fleet *f, bool active_only, const char *after, uint32_t limit,
 		   fleet_done_fn done, void *cookie)
 {

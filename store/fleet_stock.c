@@ -148,14 +148,23 @@ int fleet_put_document(struct fleet *f, const struct fleet_document *d,
 
 	if (!a)
 		return -ENOMEM;
-	db_add(a->batch,
-	       "INSERT INTO document(kind, name, version, imported_ms, actor, envelope)"
-	       " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT(kind, name) DO UPDATE SET"
-	       " version = excluded.version, imported_ms = excluded.imported_ms,"
-	       " actor = excluded.actor, envelope = excluded.envelope"
-	       " WHERE excluded.version > document.version",
-	       "ssuusb", d->kind, d->name, d->version, d->imported_ms, d->actor, d->envelope,
-	       d->len);
+	if (!d->version) { /* the counter is locked: of two at once one is the later */
+		fleet_count_up(a, "request");
+		db_add(a->batch,
+		       "INSERT INTO document(kind, name, version, imported_ms, actor, envelope)"
+		       " SELECT $1, $2, COALESCE(MAX(version), 0) + 1, $3, $4, $5 FROM document"
+		       " WHERE kind = $1 HAVING COUNT(CASE WHEN name = $2 THEN 1 END) = 0",
+		       "ssusb", d->kind, d->name, d->imported_ms, d->actor, d->envelope,
+		       d->len);
+	} else
+		db_add(a->batch,
+		       "INSERT INTO document(kind, name, version, imported_ms, actor, envelope)"
+		       " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT(kind, name) DO UPDATE SET"
+		       " version = excluded.version, imported_ms = excluded.imported_ms,"
+		       " actor = excluded.actor, envelope = excluded.envelope"
+		       " WHERE excluded.version > document.version",
+		       "ssuusb", d->kind, d->name, d->version, d->imported_ms, d->actor,
+		       d->envelope, d->len);
 	db_demand(a->batch, 1);
 	db_wake(a->batch, FLEET_TOPIC_STOCK);
 	fleet_write_down(a, entry);
