@@ -206,6 +206,15 @@ static int on_permit(void *owner, const struct ca_peer *peer, struct fail *reter
 	return s->opts.permit ? s->opts.permit(peer, reterr_fail, s->opts.cookie) : 0;
 }
 
+/* Before its first request nothing but the callbacks' cookie leads there. */
+static struct evhttp_connection *evhttp_of(const struct conn *c)
+{
+	void *cookie;
+
+	bufferevent_getcb(c->bev, NULL, NULL, NULL, &cookie);
+	return cookie;
+}
+
 static void on_opened(void *owner, const struct ca_peer *peer_or_null)
 {
 	struct conn *c = owner;
@@ -215,6 +224,9 @@ static void on_opened(void *owner, const struct ca_peer *peer_or_null)
 	if (peer_or_null) {
 		c->peer = *peer_or_null;
 		c->known = true;
+		if (limits->stranger_body_max)
+			evhttp_connection_set_max_body_size(evhttp_of(c),
+							    (ev_ssize_t)limits->body_max);
 		if (join(c, "@", c->peer.name, limits->peer_max) < 0)
 			drop(c, "this host or user has too many connections");
 	}
@@ -396,6 +408,14 @@ static const char *ambiguous(struct evhttp_request *req)
 	if (!uri || uri[0] != '/' || !is_field(uri))
 		return "the request's target must be a path";
 	return NULL;
+}
+
+void serve_acquainted(struct evhttp_request *req)
+{
+	struct conn *c = conn_of(req);
+
+	evhttp_connection_set_max_body_size(evhttp_request_get_connection(req),
+					    (ev_ssize_t)c->serve->opts.limits.body_max);
 }
 
 int serve_permitted(struct evhttp_request *req, struct fail *reterr_fail)
@@ -685,9 +705,11 @@ int serve_new(struct event_base *base, const struct serve_opts *opts, struct ser
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	take_fd(&fd);
 	evhttp_set_max_headers_size(s->http, (ev_ssize_t)opts->limits.headers_max);
-	evhttp_set_max_body_size(s->http, (ev_ssize_t)opts->limits.body_max);
+	evhttp_set_max_body_size(s->http, (ev_ssize_t)(opts->limits.stranger_body_max
+							       ? opts->limits.stranger_body_max
+							       : opts->limits.body_max));
 	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
-						    EVHTTP_REQ_DELETE);
+						    EVHTTP_REQ_PATCH | EVHTTP_REQ_DELETE);
 	evhttp_set_bevcb(s->http, on_accept, s);
 	evhttp_set_gencb(s->http, on_request, s);
 	if (!evhttp_bind_listener(s->http, s->listener)) {

@@ -46,6 +46,7 @@ struct serve_limits {
 	unsigned int peer_max;	    /* of one certificate's name */
 	unsigned int accepts_per_s;
 	size_t headers_max, body_max; /* bytes */
+	size_t stranger_body_max;     /* of who has shown no certificate; 0: as body_max */
 	unsigned int handshake_ms, request_ms, send_ms, idle_ms;
 	unsigned int send_bytes_per_s; /* a large answer has so much more time than send_ms */
 	unsigned int keepalive_s; /* a peer that vanished is noticed after four times this */
@@ -134,6 +135,8 @@ void serve_finish(struct evhttp_request *req);
 void serve_abort(struct evhttp_request *req);
 /* The whole body, contiguous; borrowed from the request. */
 const uint8_t *serve_body(struct evhttp_request *req, size_t *ret_len);
+/* Its peer has shown who it is otherwise: this connection is no stranger's any more. */
+void serve_acquainted(struct evhttp_request *req);
 /* Whether its peer may still come in: for what was parked. */
 int serve_permitted(struct evhttp_request *req, struct fail *reterr_fail);
 
