@@ -91,6 +91,8 @@ $B/%.a: $B/%.list
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
+$B/server/controller/operators_access.o: server/controller/openapi.yaml
+
 # main() is pulled out of its folder's archive like any other object.
 link	= $(Q)mkdir -p $(@D) && $(CC) $(L_FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(DEPS_LIBS)
 $B/bin/hotfixd: $(call libs,server $(BASE))

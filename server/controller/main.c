@@ -23,6 +23,7 @@
 #include "server/controller/director.h"
 #include "server/controller/enrol.h"
 #include "server/controller/init.h"
+#include "server/controller/operators.h"
 #include "server/controller/park.h"
 #include "server/controller/reports.h"
 #include "server/controller/roots.h"
@@ -32,7 +33,7 @@
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
 /* The only list of parts, in the order in which they are made: a line for each. */
-#define PARTS(X) X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents)
+#define PARTS(X) X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \
