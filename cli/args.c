@@ -10,6 +10,7 @@
 const struct opt args_global[] = {
 	{"--socket", 0, OPT_VALUE, "PATH",
 	 "of the daemon (or $HOTFIXD_SOCKET; " CLI_SOCKET_DEFAULT ")"},
+	{"--context", 0, OPT_VALUE, "NAME", "a fleet, not this host (or $HOTFIXCTL_CONTEXT)"},
 	{"--json", 'j', OPT_FLAG, NULL, "one JSON document on stdout, errors too as JSON"},
 	{"--help", 'h', OPT_FLAG, NULL, "about this command"},
 	{"--version", 'V', OPT_FLAG, NULL, "of hotfixctl"},

@@ -346,6 +346,15 @@ int change_run_import(struct cli *c, const struct args *a, struct fail *reterr_f
 	AUTO_JSON json_t *doc = NULL;
 	int status = 0;
 
+	/* Whoever has a token is nobody to the controller until it has seen it. */
+	if (c->context) {
+		int r = client_get(c, &doc, reterr_fail, "/v1/status");
+
+		if (r < 0)
+			return r;
+		json_decref(doc);
+		doc = NULL;
+	}
 	for (size_t i = 0; i < args_count(a); i++) {
 		AUTO_JSON json_t *answer = NULL;
 		const char *path = args_at(a, i);
@@ -421,11 +430,14 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 					       : FAIL_BAD_FORMAT,
 				"%s: %s", path,
 				r == -EFBIG ? "larger than any root" : strerror(-r));
-	r = client_call(
-		c,
-		&(struct client_call){
-			.method = "POST", .path = "/v1/trust", .body = buf, .body_len = len},
-		&answer, reterr_fail);
+	r = client_call(c,
+			&(struct client_call){
+				.method = "POST",
+				.path = c->context ? "/v1/documents" : "/v1/trust",
+				.body = buf,
+				.body_len = len,
+				.content_type = c->context ? "application/octet-stream" : NULL},
+			&answer, reterr_fail);
 	if (r < 0)
 		return r;
 	if (c->json)
@@ -440,7 +452,8 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 		       text_of(status, "version"), text_of(status, "fleet"),
 		       text_of(status, "expires"));
 	else
-		printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
+		printf("%s: %s now trusts it; hotfixctl trust show\n", text_safe(path),
+		       c->context ? "the fleet" : "this host");
 	return 0;
 }
 

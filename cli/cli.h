@@ -23,8 +23,12 @@
 #define CLI_SOCKET_DEFAULT   "/run/hotfixd.sock"
 #define CLI_EXIT_INTERRUPTED 130 /* Ctrl-C while waiting: what was started goes on */
 
+struct context; /* cli/context.h */
+
 struct cli {
 	const char *socket;
+	const struct context
+		*context; /* a fleet's controller; NULL: the daemon behind socket */
 	bool json;
 	bool tty;   /* stdout is a terminal */
 	bool color; /* and NO_COLOR is not set */

@@ -10,15 +10,29 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/context.h"
 #include "lib/json.h"
 #include "lib/version.h"
 
 #define ANSWER_BYTES_MAX (64U << 20)
 #define LINE_BYTES_MAX	 (1U << 20)
 
-static void curl_freep(CURL **h)
+/* One for all calls: a controller is connected to once. */
+static CURL *handle(void)
 {
-	curl_easy_cleanup(*h);
+	static CURL *h;
+
+	if (!h)
+		h = curl_easy_init();
+	else
+		curl_easy_reset(h);
+	return h;
+}
+
+/* Who answers, for messages. */
+static const char *who(const struct cli *c)
+{
+	return c->context ? "the controller" : "hotfixd";
 }
 
 static void headers_freep(struct curl_slist **l)
@@ -119,23 +133,80 @@ static int explain_connect(const struct cli *c, struct fail *f)
 	return r;
 }
 
+static int explain_controller(const struct cli *c, CURLcode code, const char *words,
+			      struct fail *f)
+{
+	const struct context *x = c->context;
+
+	switch ((int)code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+		fail_set(f, FAIL_UNREACHABLE, "%s is not who context %s trusts: %s", x->url,
+			 x->name, words);
+		return fail_hint(f, "is %s the authority of its certificate?", x->ca);
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CACERT_BADFILE:
+		fail_set(f, FAIL_USAGE, "context %s: %s", x->name, words);
+		return fail_hint(f, "hotfixctl context show %s", x->name);
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_RECV_ERROR: /* TLS 1.3: the client is ready before the server has looked */
+	case CURLE_SEND_ERROR:
+	case CURLE_GOT_NOTHING:
+		fail_set(f, FAIL_UNREACHABLE, "%s broke the connection off: %s", x->url, words);
+		return fail_hint(f,
+				 x->cert ? "is %s still good, and of an authority of its "
+					   "operators? The controller's log says why"
+					 : "the controller's log says why",
+				 x->cert);
+	default:
+		fail_set(f, FAIL_UNREACHABLE, "%s cannot be reached: %s", x->url, words);
+		return fail_hint(f, "hotfixctl context list shows other controllers");
+	}
+}
+
+static void aim_at_daemon(const struct cli *c, CURL *curl, const char *path)
+{
+	char url[1024];
+
+	snprintf(url, sizeof(url), "http://hotfixd%s", path);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+}
+
+static void aim_at_controller(const struct context *x, CURL *curl, const char *path)
+{
+	char url[2048];
+
+	snprintf(url, sizeof(url), "%s%s", x->url, path);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
+	curl_easy_setopt(curl, CURLOPT_CAINFO, x->ca);
+	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	if (x->cert) {
+		curl_easy_setopt(curl, CURLOPT_SSLCERT, x->cert);
+		curl_easy_setopt(curl, CURLOPT_SSLKEY, x->key);
+	}
+}
+
 static int perform(const struct cli *c, CURL *curl, struct answer *a, const char *path,
 		   uint64_t timeout_ms, struct fail *f)
 {
-	char url[1024];
+	char words[CURL_ERROR_SIZE] = "";
 	CURLcode code;
 	int r;
 
-	if (strlen(c->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (!c->context && strlen(c->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return fail_set(f, FAIL_USAGE, "%s: too long for the path of a socket",
 				c->socket);
-	snprintf(url, sizeof(url), "http://hotfixd%s", path);
 	a->curl = curl;
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	if (c->context)
+		aim_at_controller(c->context, curl, path);
+	else
+		aim_at_daemon(c, curl, path);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, words);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "hotfixctl/" HOTFIX_VERSION);
@@ -145,6 +216,7 @@ static int perform(const struct cli *c, CURL *curl, struct answer *a, const char
 	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, a);
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	code = curl_easy_perform(curl);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
 	if (code == CURLE_OK || a->stopped)
 		return 0;
 	if (cli_interrupted()) {
@@ -152,16 +224,22 @@ static int perform(const struct cli *c, CURL *curl, struct answer *a, const char
 		return -EINTR;
 	}
 	if (a->too_large)
-		return fail_set(f, FAIL_INTERNAL, "hotfixd's answer is longer than %u MiB",
-				(a->fn ? LINE_BYTES_MAX : ANSWER_BYTES_MAX) >> 20);
-	if (code == CURLE_COULDNT_CONNECT)
-		return explain_connect(c, f);
+		return fail_set(f, FAIL_INTERNAL, "the answer of %s is longer than %u MiB",
+				who(c), (a->fn ? LINE_BYTES_MAX : ANSWER_BYTES_MAX) >> 20);
 	if (code == CURLE_OPERATION_TIMEDOUT) {
-		r = fail_set(f, FAIL_TIMEOUT, "hotfixd did not answer within %llu s",
+		r = fail_set(f, FAIL_TIMEOUT, "%s did not answer within %llu s", who(c),
 			     (unsigned long long)timeout_ms / 1000);
-		fail_hint(f, "what was asked for may still happen: hotfixctl history");
+		fail_hint(f,
+			  c->context
+				  ? "what was asked for may still happen: hotfixctl audit"
+				  : "what was asked for may still happen: hotfixctl history");
 		return r;
 	}
+	if (c->context)
+		return explain_controller(c, code, words[0] ? words : curl_easy_strerror(code),
+					  f);
+	if (code == CURLE_COULDNT_CONNECT)
+		return explain_connect(c, f);
 	r = fail_set(f, FAIL_UNREACHABLE, "the connection to hotfixd at %s broke: %s",
 		     c->socket, curl_easy_strerror(code));
 	fail_hint(f, "what was asked for may have happened: hotfixctl history, once hotfixd is "
@@ -170,17 +248,18 @@ static int perform(const struct cli *c, CURL *curl, struct answer *a, const char
 }
 
 /* An answer of 400 and up as a failure; fails too when it is no error document. */
-static int read_error(long status, const struct answer *a, json_t **reterr_doc, struct fail *f)
+static int read_error(const struct cli *c, long status, const struct answer *a,
+		      json_t **reterr_doc, struct fail *f)
 {
 	AUTO_JSON json_t *doc = NULL;
 
-	if (!a->buf || json_parse("hotfixd's answer", a->buf, a->len, &doc, NULL) < 0 ||
+	if (!a->buf || json_parse("the answer", a->buf, a->len, &doc, NULL) < 0 ||
 	    !json_object_get(doc, "error"))
 		return fail_set(f,
-				status == 404	? FAIL_NOT_FOUND
-				: status == 403 ? FAIL_PERMISSION
-						: FAIL_INTERNAL,
-				"hotfixd answers HTTP status %ld", status);
+				status == 404			 ? FAIL_NOT_FOUND
+				: status == 403 || status == 401 ? FAIL_PERMISSION
+								 : FAIL_INTERNAL,
+				"%s answers HTTP status %ld", who(c), status);
 	fail_from_json(doc, f);
 	if (f->code == FAIL_NONE)
 		f->code = FAIL_INTERNAL;
@@ -193,10 +272,10 @@ int client_call(const struct cli *c, const struct client_call *call, json_t **re
 		struct fail *reterr_fail)
 {
 	AUTO(headers_freep) struct curl_slist *headers = NULL;
-	AUTO(curl_freep) CURL *curl = curl_easy_init();
+	CURL *curl = handle();
 	struct answer a = {0};
 	AUTO_FREE char *owned = NULL;
-	char type[128];
+	char type[128], bearer[160];
 	long status = 0;
 	int r;
 
@@ -206,6 +285,11 @@ int client_call(const struct cli *c, const struct client_call *call, json_t **re
 	headers = curl_slist_append(NULL, "Expect:");
 	if (!curl || !headers || !curl_slist_append(headers, type))
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	if (c->context && c->context->token) {
+		snprintf(bearer, sizeof(bearer), "Authorization: Bearer %s", c->context->token);
+		if (!curl_slist_append(headers, bearer))
+			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	}
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	if (call->body) {
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);
@@ -219,8 +303,9 @@ int client_call(const struct cli *c, const struct client_call *call, json_t **re
 		return r;
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status < 200 || status >= 300)
-		return read_error(status, &a, call->reterr_doc, reterr_fail);
-	r = json_parse("hotfixd's answer", a.buf ? a.buf : "", a.len, ret_doc, reterr_fail);
+		return read_error(c, status, &a, call->reterr_doc, reterr_fail);
+	r = json_parse(c->context ? "the controller's answer" : "hotfixd's answer",
+		       a.buf ? a.buf : "", a.len, ret_doc, reterr_fail);
 	if (r < 0 && reterr_fail)
 		reterr_fail->code = FAIL_INTERNAL; /* not the operator's input */
 	return r;
@@ -243,7 +328,7 @@ int client_stream(const struct cli *c, const char *path,
 		  int (*fn)(const char *line, size_t len, void *cookie), void *cookie,
 		  struct fail *reterr_fail)
 {
-	AUTO(curl_freep) CURL *curl = curl_easy_init();
+	CURL *curl = handle();
 	struct answer a = {.fn = fn, .cookie = cookie};
 	AUTO_FREE char *owned = NULL;
 	long status = 0;
@@ -260,5 +345,5 @@ int client_stream(const struct cli *c, const char *path,
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	if (a.stopped || (status >= 200 && status < 300))
 		return 0;
-	return read_error(status, &a, NULL, reterr_fail);
+	return read_error(c, status, &a, NULL, reterr_fail);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * cli/client.h -- speaks HTTP to the daemon on its Unix socket. The only user of libcurl.
+ * cli/client.h -- speaks HTTP: to the daemon on its Unix socket, or with a context (cli/context.h) to
+ * a fleet's controller, by TLS 1.3. The only user of libcurl.
  *
  * Context    blocking; Ctrl-C (cli_catch_interrupt) ends a call within a second.
  * Errors     FAIL_UNREACHABLE no daemon behind the socket; FAIL_PERMISSION the socket may

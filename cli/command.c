@@ -6,9 +6,13 @@
 #include "cli/build.h"
 #include "cli/change.h"
 #include "cli/client.h"
+#include "cli/context.h"
+#include "cli/remote.h"
 #include "cli/inspect.h"
+#include "cli/roll.h"
 #include "cli/show.h"
 #include "cli/sign.h"
+#include "cli/view.h"
 #include "lib/json.h"
 
 /* clang-format off */
@@ -167,6 +171,103 @@ static const struct opt audit_opts[] = {
 	{ "--limit", 0, OPT_VALUE, "N", "at most this many (1000)" },
 	OPT_END,
 };
+
+static const struct opt context_set_opts[] = {
+	{ "--url", 0, OPT_VALUE, "URL", "of a controller: https://HOST:7445" },
+	{ "--ca", 0, OPT_VALUE, "FILE", "the authority of its certificate" },
+	{ "--cert", 0, OPT_VALUE, "FILE", "your certificate" },
+	{ "--key", 0, OPT_VALUE, "FILE", "and its key" },
+	{ "--token-file", 0, OPT_VALUE, "FILE", "or a file that holds your token" },
+	OPT_END,
+};
+
+static const struct opt host_list_opts[] = {
+	{ "--selector", 0, OPT_VALUE, "LABELS", "only those: zone=a,role=web|db" },
+	OPT_END,
+};
+
+static const struct opt host_pin_opts[] = {
+	{ "--none", 0, OPT_FLAG, NULL, "any serial may go there again" },
+	OPT_REASON,
+	OPT_END,
+};
+
+#define OPT_SPEC \
+	{ "--spec", 0, OPT_VALUE, "FILE", "the rollout's knobs, YAML or JSON" }, \
+	{ "--target", 0, OPT_LIST, "LABEL=VALUE", "only hosts with these labels" }, \
+	{ "--severity", 0, OPT_VALUE, "S", "low, moderate, high or critical: how fast" }
+#define OPT_WATCH \
+	{ "--wait", 0, OPT_VALUE, "DURATION", "no longer than this (status 8)" }, \
+	{ "--until-paused", 0, OPT_FLAG, NULL, "also end when somebody has to decide (status 9)" }
+
+static const struct opt rollout_plan_opts[] = {
+	OPT_SPEC,
+	{ "--hosts", 0, OPT_FLAG, NULL, "name all of them" },
+	OPT_END,
+};
+
+static const struct opt rollout_start_opts[] = {
+	OPT_SPEC,
+	{ "--draft", 0, OPT_FLAG, NULL, "store it; rollout submit begins it" },
+	{ "--watch", 0, OPT_FLAG, NULL, "and then as rollout watch" },
+	OPT_WATCH,
+	OPT_END,
+};
+
+static const struct opt rollout_watch_opts[] = { OPT_WATCH, OPT_END };
+
+static const struct opt rollout_list_opts[] = {
+	{ "--active", 0, OPT_FLAG, NULL, "those that have not ended" },
+	OPT_END,
+};
+
+static const struct opt rollout_abort_opts[] = {
+	{ "--rollback", 0, OPT_MAYBE, "all|wave", "take it back, from all hosts or those of this wave" },
+	OPT_REASON,
+	OPT_END,
+};
+
+static const struct opt rollout_retry_opts[] = {
+	{ "--host", 0, OPT_VALUE, "HOST", "this one (all that failed)" },
+	OPT_REASON,
+	OPT_END,
+};
+
+static const struct opt freeze_add_opts[] = {
+	{ "--from", 0, OPT_VALUE, "TIME", "2027-12-24T00:00:00Z, or 2h from now (now)" },
+	{ "--until", 0, OPT_VALUE, "TIME", "the same (until freeze remove)" },
+	{ "--hotfix", 0, OPT_VALUE, "NAME", "of this hot-fix only" },
+	{ "--target", 0, OPT_LIST, "LABEL=VALUE", "on hosts with these labels only" },
+	OPT_REASON,
+	OPT_END,
+};
+
+static const struct opt line_opts[] = {
+	{ "--clear", 0, OPT_FLAG, NULL, "it runs again" },
+	OPT_REASON,
+	OPT_END,
+};
+
+static const struct opt token_opts[] = {
+	{ "--ttl", 0, OPT_VALUE, "DURATION", "how long it may be used (1h)" },
+	{ "--label", 0, OPT_LIST, "LABEL=VALUE", "of the host that uses it" },
+	OPT_END,
+};
+
+static const struct opt operator_add_opts[] = {
+	{ "--role", 0, OPT_VALUE, "ROLE", "viewer, operator, approver or admin" },
+	{ "--valid", 0, OPT_VALUE, "DURATION", "how long (a token: for ever)" },
+	{ "--request", 0, OPT_VALUE, "FILE", "a certificate request, to be signed" },
+	{ "--certificate", 0, OPT_VALUE, "FILE", "a certificate that is there already" },
+	{ "--out", 0, OPT_VALUE, "FILE", "write token or certificate there (0600)" },
+	OPT_END,
+};
+
+static const struct opt migrate_opts[] = {
+	{ "--from", 0, OPT_VALUE, "FILE", "the controller's database" },
+	{ "--to", 0, OPT_VALUE, "URL", "an empty one: postgresql://..., or a file" },
+	OPT_END,
+};
 /* clang-format on */
 
 #define MANY ARGS_MAX
@@ -317,6 +418,136 @@ const struct command command_table[] = {
 	 "Without a daemon hotfixctl looks itself.",
 	 "hotfixctl doctor\nhotfixctl doctor ./fix.hotfix\n"},
 
+	{"context list", context_run_list, COMMAND_CONTEXT, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "the controllers that you know", NULL, "hotfixctl context list\n"},
+	{"context show", context_run_show, COMMAND_CONTEXT, "[CONTEXT]", 0, 1, COMPLETE_NOTHING,
+	 NULL, "one of them, or the one in use", NULL, "hotfixctl context show\n"},
+	{"context use", context_run_use, COMMAND_CONTEXT, "CONTEXT", 1, 1, COMPLETE_NOTHING,
+	 NULL, "which one commands about a fleet speak to", NULL,
+	 "hotfixctl context use fleet\n"},
+	{"context set", context_run_set, COMMAND_CONTEXT, "CONTEXT", 1, 1, COMPLETE_FILES,
+	 context_set_opts, "make a context, or change it",
+	 "What no option names stays. The files of keys and tokens must be yours alone.",
+	 "hotfixctl context set fleet --url https://ctl:7445 --ca operators-ca.crt \\\n"
+	 "    --cert alice.crt --key alice.key\n"},
+	{"context remove", context_run_remove, COMMAND_CONTEXT, "CONTEXT", 1, 1,
+	 COMPLETE_NOTHING, NULL, "forget one", NULL, "hotfixctl context remove old\n"},
+
+	{"rollout plan", roll_run_plan, COMMAND_ROLLOUT, "NAME[@SERIAL]", 1, 1, COMPLETE_FILES,
+	 rollout_plan_opts, "what a rollout would do; nothing happens",
+	 "The hosts of each wave by kernel build and zone, and who is left out for what.",
+	 "hotfixctl rollout plan my-cubic@3 --spec careful.yaml\n"},
+	{"rollout start", roll_run_start, COMMAND_ROLLOUT, "NAME[@SERIAL]", 1, 1,
+	 COMPLETE_FILES, rollout_start_opts, "bring a version to the fleet, wave by wave",
+	 "One host of each kernel build is first. Prints the id of the rollout. An active\n"
+	 "rollout of the same hot-fix gives way to it, or it is refused (on_newer).",
+	 "hotfixctl rollout start my-cubic@3 --target role=web --watch\n"},
+	{"rollout submit", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "begin a draft", NULL,
+	 "hotfixctl rollout submit r20270504-101112-3f2a\n"},
+	{"rollout list", roll_run_list, COMMAND_ROLLOUT, "", 0, 0, COMPLETE_NOTHING,
+	 rollout_list_opts, "rollouts and their states", NULL,
+	 "hotfixctl rollout list --active\n"},
+	{"rollout status", roll_run_status, COMMAND_ROLLOUT, "[ID]", 0, 1, COMPLETE_NOTHING,
+	 NULL, "waves, kernel builds, what went wrong; the newest one without ID", NULL,
+	 "hotfixctl rollout status\n"},
+	{"rollout show", roll_run_show, COMMAND_ROLLOUT, "[ID]", 0, 1, COMPLETE_NOTHING, NULL,
+	 "the same with every host and the history", NULL,
+	 "hotfixctl -j rollout show r20270504-101112-3f2a\n"},
+	{"rollout watch", view_run, COMMAND_ROLLOUT, "[ID]", 0, 1, COMPLETE_NOTHING,
+	 rollout_watch_opts, "the same while it goes, until it ends",
+	 "Exit 0 succeeded, 1 failed, 7 rolled back, 9 aborted or superseded. Without a terminal\n"
+	 "a line for each thing that happens. Ctrl-C leaves the rollout alone (exit 130).",
+	 "hotfixctl rollout watch --until-paused --wait 2h\n"},
+	{"rollout pause", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "nothing new begins; what is under way ends", NULL,
+	 "hotfixctl rollout pause r20270504-101112-3f2a --reason \"looking at web-3\"\n"},
+	{"rollout resume", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "go on; what failed until now is accepted", NULL,
+	 "hotfixctl rollout resume r20270504-101112-3f2a\n"},
+	{"rollout promote", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "end what it waits for: a bake, a gate, a verdict", NULL,
+	 "hotfixctl rollout promote r20270504-101112-3f2a\n"},
+	{"rollout approve", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "say yes to somebody else's", NULL,
+	 "hotfixctl rollout approve r20270504-101112-3f2a\n"},
+	{"rollout override", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "let a critical one go on outside its windows", NULL,
+	 "hotfixctl rollout override r20270504-101112-3f2a --reason \"exploited since noon\"\n"},
+	{"rollout abort", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 rollout_abort_opts, "end it for good, and go back if you say so", NULL,
+	 "hotfixctl rollout abort r20270504-101112-3f2a --rollback --reason \"latency\"\n"},
+	{"rollout retry", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 rollout_retry_opts, "try hosts that failed once more", NULL,
+	 "hotfixctl rollout retry r20270504-101112-3f2a --host web-3\n"},
+	{"rollout undo", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "take back one that succeeded, at once, without waves", NULL,
+	 "hotfixctl rollout undo r20270504-101112-3f2a --reason \"tail latency\"\n"},
+
+	{"host list", remote_run_host_list, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING,
+	 host_list_opts, "hosts of the fleet", NULL, "hotfixctl host list --selector zone=a\n"},
+	{"host show", remote_run_host_show, COMMAND_FLEET, "HOST", 1, 1, COMPLETE_NOTHING, NULL,
+	 "what one of them reported", "HOST is a name, an id, or the beginning of one.",
+	 "hotfixctl host show web-3\n"},
+	{"host label", remote_run_host_label, COMMAND_FLEET, "HOST LABEL=VALUE...", 2, MANY,
+	 COMPLETE_NOTHING, reason_opts, "say what it is; LABEL= takes one off", NULL,
+	 "hotfixctl host label web-3 role=web rack=17\n"},
+	{"host hold", remote_run_host_hold, COMMAND_FLEET, "HOST", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "nothing is sent to it, not even a rollback", NULL,
+	 "hotfixctl host hold web-3 --reason \"disk\"\n"},
+	{"host unhold", remote_run_host_unhold, COMMAND_FLEET, "HOST", 1, 1, COMPLETE_NOTHING,
+	 reason_opts, "it takes part again", NULL, "hotfixctl host unhold web-3\n"},
+	{"host pin", remote_run_host_pin, COMMAND_FLEET, "HOST [SERIAL]", 1, 2,
+	 COMPLETE_NOTHING, host_pin_opts, "no later serial goes there", NULL,
+	 "hotfixctl host pin web-3 2\nhotfixctl host pin web-3 --none\n"},
+	{"host forget", remote_run_host_forget, COMMAND_FLEET, "HOST", 1, 1, COMPLETE_NOTHING,
+	 NULL, "it is gone; its certificates are revoked", NULL,
+	 "hotfixctl host forget web-3\n"},
+	{"enroll token", remote_run_token, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING,
+	 token_opts, "a ticket for one new host, shown once", NULL,
+	 "hotfixctl enroll token --ttl 2h --label role=web\n"},
+	{"enroll tokens", remote_run_tokens, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "the tickets that are out", NULL, "hotfixctl enroll tokens\n"},
+	{"enroll revoke", remote_run_drop_token, COMMAND_FLEET, "TOKEN", 1, 1, COMPLETE_NOTHING,
+	 NULL, "take one back, by its hash", NULL, "hotfixctl enroll revoke 3f2a...\n"},
+	{"stock add", change_run_import, COMMAND_FLEET, "FILE...", 1, MANY, COMPLETE_FILES,
+	 NULL, "bring bundles to the controller, for rollouts",
+	 "The same as import with --context. What the root in force does not vouch for is refused.",
+	 "hotfixctl stock add fix.hotfix\n"},
+	{"stock list", remote_run_stock_list, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "what the controller can hand out", NULL, "hotfixctl stock list\n"},
+	{"stock drop", remote_run_stock_drop, COMMAND_FLEET, "NAME@SERIAL", 1, 1,
+	 COMPLETE_NOTHING, NULL, "hand a version out no more", NULL,
+	 "hotfixctl stock drop my-cubic@1\n"},
+	{"freeze add", remote_run_freeze_add, COMMAND_FLEET, "FREEZE", 1, 1, COMPLETE_NOTHING,
+	 freeze_add_opts, "nothing is rolled out meanwhile", NULL,
+	 "hotfixctl freeze add holidays --from 2027-12-23T12:00:00Z \\\n"
+	 "    --until 2028-01-02T06:00:00Z --reason \"nobody is there\"\n"},
+	{"freeze list", remote_run_freeze_list, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING, NULL,
+	 "freezes, and whether the line is stopped", NULL, "hotfixctl freeze list\n"},
+	{"freeze remove", remote_run_freeze_remove, COMMAND_FLEET, "FREEZE", 1, 1,
+	 COMPLETE_NOTHING, NULL, "lift one", NULL, "hotfixctl freeze remove holidays\n"},
+	{"stop-the-line", remote_run_line, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING, line_opts,
+	 "pause every rollout of the fleet", "Rollbacks go on.",
+	 "hotfixctl stop-the-line --reason \"oopses in zone b\"\n"
+	 "hotfixctl stop-the-line --clear\n"},
+	{"operator add", remote_run_operator_add, COMMAND_FLEET, "NAME", 1, 1, COMPLETE_FILES,
+	 operator_add_opts, "let somebody in, by certificate or token",
+	 "Without --request and --certificate a token is made, which is shown once. viewer looks,\n"
+	 "operator rolls out, approver says yes to others' and lifts freezes, admin lets in.",
+	 "hotfixctl operator add ci --role operator --valid 90d --out ci.token\n"
+	 "hotfixctl operator add alice --role approver --request alice.csr --out alice.crt\n"},
+	{"operator list", remote_run_operator_list, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING,
+	 NULL, "who may ask for what", NULL, "hotfixctl operator list\n"},
+	{"operator revoke", remote_run_operator_revoke, COMMAND_FLEET, "NAME", 1, 1,
+	 COMPLETE_NOTHING, NULL, "nothing of theirs is good any more", NULL,
+	 "hotfixctl operator revoke ci\n"},
+	{"store migrate", remote_run_migrate, COMMAND_SELF, "", 0, 0, COMPLETE_FILES,
+	 migrate_opts, "move a controller's database, and check the copy",
+	 "No controller may run on either meanwhile. Both digests are compared at the end.",
+	 "hotfixctl store migrate --from /var/lib/hotfix-controller/fleet.db \\\n"
+	 "    --to postgresql://hotfix@db/fleet\n"},
+
 	{"help", command_run_help, COMMAND_SELF, "[COMMAND]", 0, 2, COMPLETE_NOTHING, NULL,
 	 "this list, or about one command", NULL, "hotfixctl help apply\n"},
 	{"completion", command_run_completion, COMMAND_SELF, "bash", 1, 1, COMPLETE_NOTHING,
@@ -328,6 +559,19 @@ const struct command command_table[] = {
 const size_t command_count = ARRAY_SIZE(command_table);
 
 /* --- finding -------------------------------------------------------------------------- */
+
+enum command_place command_place(const struct command *c)
+{
+	static const char *const either[] = {"import", "trust import", "trust show", "status",
+					     "audit"};
+
+	if (c->group == COMMAND_ROLLOUT || c->group == COMMAND_FLEET)
+		return COMMAND_OF_FLEET;
+	for (size_t i = 0; i < ARRAY_SIZE(either); i++)
+		if (strcmp(c->words, either[i]) == 0)
+			return COMMAND_OF_EITHER;
+	return COMMAND_OF_HOST;
+}
 
 static const struct command *find_words(const char *words)
 {
@@ -368,7 +612,7 @@ static size_t second_words(const char *first, const char *ret_words[], size_t ma
 
 int command_unknown(int argc, char *const *argv, struct fail *f)
 {
-	const char *words[64], *nearest;
+	const char *words[128], *nearest;
 	char list[256] = "", both[128];
 	size_t n = second_words(argv[0], words, ARRAY_SIZE(words));
 	int r;
@@ -412,13 +656,17 @@ static const char *const group_titles[COMMAND_GROUPS_] = {
 	[COMMAND_TRUST] = "Trust",
 	[COMMAND_CHANGE] = "Change what runs on this host",
 	[COMMAND_LOOK] = "Look",
+	[COMMAND_CONTEXT] = "Which fleet",
+	[COMMAND_ROLLOUT] = "Rollouts of a fleet",
+	[COMMAND_FLEET] = "A fleet: hosts, stock, who may and when",
 	[COMMAND_SELF] = "hotfixctl itself",
 };
 
 void command_usage(FILE *out)
 {
-	fprintf(out, "usage: hotfixctl [--socket PATH] [-j] COMMAND [OPTION...] [ARGUMENT...]\n"
-		     "Keeps this host's kernel fixed while it runs.\n");
+	fprintf(out,
+		"usage: hotfixctl [--socket PATH | --context NAME] [-j] COMMAND [OPTION...] [ARGUMENT...]\n"
+		"Keeps this host's kernel fixed while it runs, or those of a fleet.\n");
 	for (int g = 0; g < COMMAND_GROUPS_; g++) {
 		fprintf(out, "\n%s\n", group_titles[g]);
 		for (size_t i = 0; i < command_count; i++) {
@@ -428,14 +676,14 @@ void command_usage(FILE *out)
 			if ((int)c->group != g)
 				continue;
 			snprintf(left, sizeof(left), "%s %s", c->words, c->args);
-			fprintf(out, "  %-22s %s\n", left, c->brief);
+			fprintf(out, "  %-28s %s\n", left, c->brief);
 		}
 	}
 	fprintf(out,
 		"\n"
 		"Exit status: 0 ok, 1 failed, 2 usage, 3 not found, 4 refused (signature,\n"
 		"policy, downgrade), 5 this host cannot, 6 load or attach failed, 7 unhealthy:\n"
-		"rolled back, 8 --wait timed out, 9 conflict, 10 hotfixd unreachable,\n"
+		"rolled back, 8 --wait timed out, 9 conflict, 10 hotfixd or controller unreachable,\n"
 		"11 permission, 130 interrupted.\n"
 		"hotfixctl COMMAND --help tells more; so does man hotfixctl.\n");
 }
@@ -582,6 +830,7 @@ void command_completion_bash(FILE *out)
 		     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 		     "\t\tw=${COMP_WORDS[i]}\n"
 		     "\t\tif [[ $skip ]]; then socket=(--socket \"$w\"); skip=; continue; fi\n"
+		     "\t\t[[ $w == --context ]] && { ((i++)); continue; }\n"
 		     "\t\t[[ $w == --socket ]] && skip=1\n"
 		     "\t\t[[ $w == -* ]] || words+=(\"$w\")\n"
 		     "\tdone\n"
@@ -610,7 +859,7 @@ void command_completion_bash(FILE *out)
 	}
 	/* The second word of "key new"; a lone first word. */
 	for (size_t i = 0; i < command_count; i++) {
-		const char *words = command_table[i].words, *seconds[16];
+		const char *words = command_table[i].words, *seconds[32];
 		size_t len = strcspn(words, " "), n;
 		char first[32];
 

@@ -15,6 +15,9 @@ enum command_group {
 	COMMAND_TRUST,
 	COMMAND_CHANGE,
 	COMMAND_LOOK,
+	COMMAND_CONTEXT, /* which fleet */
+	COMMAND_ROLLOUT, /* in a context: asks a fleet's controller */
+	COMMAND_FLEET,	 /* the same */
 	COMMAND_SELF,
 	COMMAND_GROUPS_
 };
@@ -36,6 +39,10 @@ struct command {
 
 extern const struct command command_table[];
 extern const size_t command_count;
+
+/* A fleet's, always; this host's, or with --context a fleet's; this host's only. */
+enum command_place { COMMAND_OF_FLEET, COMMAND_OF_EITHER, COMMAND_OF_HOST };
+enum command_place command_place(const struct command *c);
 
 /* The command of the first words of argv and how many they are. NULL: there is none. */
 const struct command *command_find(int argc, char *const *argv, int *ret_words);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/command.h"
+#include "cli/context.h"
 #include "lib/version.h"
 
 static bool env_set(const char *name)
@@ -25,9 +27,31 @@ static bool wants_json(int argc, char **argv)
 	return false;
 }
 
+/* A fleet's controller for what belongs to a fleet, or where somebody says so. */
+static int choose_place(const struct args *a, struct context **ret_context, struct fail *f)
+{
+	enum command_place place = command_place(args_command(a));
+	const char *context = args_value(a, "--context");
+
+	if (context && place == COMMAND_OF_HOST) {
+		fail_set(f, FAIL_USAGE, "%s does not speak to a fleet: --context is not for it",
+			 args_command(a)->words);
+		return -EINVAL;
+	}
+	if (context && args_given(a, "--socket"))
+		return fail_set(f, FAIL_USAGE, "--context and --socket are two places");
+	if (!context && place != COMMAND_OF_FLEET)
+		return 0;
+	if (args_given(a, "--socket"))
+		return fail_set(f, FAIL_USAGE, "%s speaks to a fleet: --socket is not for it",
+				args_command(a)->words);
+	return context_load(context, ret_context, f);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli c = {.json = wants_json(argc, argv), .tty = isatty(STDOUT_FILENO)};
+	AUTO(context_freep) struct context *context = NULL;
 	AUTO(args_freep) struct args *a = NULL;
 	const struct command *command;
 	struct fail f = {0};
@@ -58,7 +82,11 @@ int main(int argc, char **argv)
 	else if (args_given(a, "--help"))
 		command_help(command, stdout);
 	else
+		r = choose_place(a, &context, &f);
+	if (r >= 0 && command && !args_given(a, "--version") && !args_given(a, "--help")) {
+		c.context = context;
 		r = command->run(&c, a, &f);
+	}
 	if (r >= 0 && cli_flush(&f) < 0)
 		r = -1;
 	if (r < 0) {

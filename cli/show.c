@@ -10,6 +10,8 @@
 #include "bpf/doctor.h"
 #include "cli/change.h"
 #include "cli/client.h"
+#include "cli/context.h"
+#include "cli/remote.h"
 #include "cli/inspect.h"
 #include "cli/sign.h"
 #include "cli/text.h"
@@ -170,6 +172,8 @@ int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fai
 	int r;
 
 	(void)a;
+	if (c->context)
+		return remote_status(c, reterr_fail);
 	r = client_get(c, &doc, reterr_fail, "/v1/status");
 	if (r < 0)
 		return r;
@@ -608,9 +612,13 @@ static int verify_audit(struct cli *c, const char *saved, struct fail *f)
 	}
 	if (!ok)
 		return refuse_audit(doc, f);
-	printf("the audit log is whole: %s rows, head %s, %s of them signed for by %.16s\n",
-	       text_of(doc, "rows"), text_of(doc, "head"), text_of(doc, "checkpoints"),
-	       text_of(json_object_get(doc, "host"), "id"));
+	if (c->context)
+		printf("the audit log is whole: %s rows, head %s\n", text_of(doc, "rows"),
+		       text_of(doc, "head"));
+	else
+		printf("the audit log is whole: %s rows, head %s, %s of them signed for by %.16s\n",
+		       text_of(doc, "rows"), text_of(doc, "head"), text_of(doc, "checkpoints"),
+		       text_of(json_object_get(doc, "host"), "id"));
 	return 0;
 }
 
@@ -673,6 +681,10 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 	size_t i;
 	int r = 0;
 
+	if (c->context && (args_given(a, "--head") || args_given(a, "--save-head")))
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"the head of a fleet's log has no host key to sign it: keep "
+				"that of audit --verify");
 	if (args_given(a, "--head") && !args_given(a, "--verify"))
 		return fail_set(reterr_fail, FAIL_USAGE, "--head FILE belongs to --verify");
 	if (args_given(a, "--verify"))
@@ -684,7 +696,8 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 	if (r == 0 && args_given(a, "--lines"))
 		return print_lines(c, after, reterr_fail);
 	if (r == 0 && limit_arg)
-		r = cli_parse_u64("--limit", limit_arg, 1, 10000, &limit, reterr_fail);
+		r = cli_parse_u64("--limit", limit_arg, 1, c->context ? 1000 : 10000, &limit,
+				  reterr_fail);
 	if (r == 0)
 		r = client_get(c, &doc, reterr_fail,
 			       "/v1/audit?after=%" PRIu64 "&limit=%" PRIu64, after, limit);
@@ -703,7 +716,8 @@ int show_run_audit(struct cli *c, const struct args *a, struct fail *reterr_fail
 
 		text_table_line(t, text_of(row, "seq"),
 				text_time(json_string_value(json_object_get(row, "at"))),
-				text_user(json_object_get(row, "actor_uid")),
+				c->context ? text_of(row, "actor")
+					   : text_user(json_object_get(row, "actor_uid")),
 				text_of(row, "action"), text_of(row, "subject"),
 				text_of(row, "result"), message[0] ? message : text_safe(text));
 	}

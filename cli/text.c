@@ -184,6 +184,18 @@ const char *text_state_color(const char *state)
 		{"good", "green"},
 		{"inconclusive", "yellow"},
 		{"bad", "red"},
+		{"succeeded", "green"},
+		{"committed", "green"},
+		{"proven", "green"},
+		{"wave_baking", "green"},
+		{"wave_attaching", "green"},
+		{"paused", "yellow"},
+		{"pending_approval", "yellow"},
+		{"aborting", "yellow"},
+		{"rolling_back", "red"},
+		{"rollback_incomplete", "red"},
+		{"aborted", "red"},
+		{"stopped", "red"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
@@ -349,6 +361,14 @@ static struct libscols_table *to_scols(const struct text_table *t)
 	return s;
 }
 
+void text_table_drop(struct text_table *t)
+{
+	for (size_t i = 0; i < t->n_lines * t->n; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	free(t);
+}
+
 void text_table_print(struct text_table *t)
 {
 	struct libscols_table *s;
@@ -357,8 +377,5 @@ void text_table_print(struct text_table *t)
 	s = to_scols(t);
 	scols_print_table(s);
 	scols_unref_table(s);
-	for (size_t i = 0; i < t->n_lines * t->n; i++)
-		free(t->cells[i]);
-	free(t->cells);
-	free(t);
+	text_table_drop(t);
 }

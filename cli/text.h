@@ -50,3 +50,4 @@ void text_table_line(struct text_table *t, ...);
 size_t text_table_lines(const struct text_table *t);
 /* Prints to stdout and frees. */
 void text_table_print(struct text_table *t);
+void text_table_drop(struct text_table *t);

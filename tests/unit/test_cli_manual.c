@@ -161,7 +161,7 @@ static void completion_offers_commands_options_names_and_files(void **state)
 	assert_non_null(f);
 	command_completion_bash(f);
 	fclose(f);
-	complete("ro", words, sizeof(words));
+	complete("rollb", words, sizeof(words));
 	assert_string_equal(words, "rollback\n");
 	complete("trust i", words, sizeof(words));
 	assert_string_equal(words, "init import\n");
@@ -175,6 +175,8 @@ static void completion_offers_commands_options_names_and_files(void **state)
 	assert_string_equal(words, "my-fix other-fix\n");
 	complete("verify Makef", words, sizeof(words));
 	assert_string_equal(words, "Makefile\n");
+	complete("--context fleet rollout pl", words, sizeof(words));
+	assert_string_equal(words, "plan\n");
 	complete("help app", words, sizeof(words));
 	assert_string_equal(words, "apply\n");
 	complete("''", words, sizeof(words));
