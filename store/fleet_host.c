@@ -39,7 +39,7 @@ int fleet_enrol(struct fleet *f, const struct fleet_enrolment *e,
 	       " " FLEET_HOST_CHANGE " WHERE true ON CONFLICT(id) DO UPDATE SET"
 	       " name = excluded.name, labels = excluded.labels,"
 	       " enrolled_ms = excluded.enrolled_ms, change = excluded.change, gone_ms = 0,"
-	       " seq = 0",
+	       " seq = 0, audit_seq = 0, audit_head = NULL",
 	       "ssbu", e->id, e->name, FLEET_ANY_BYTES(e->token_hash), entry->at_ms);
 	db_add(a->batch,
 	       "INSERT INTO seen(host, at_ms) VALUES ($1, hotfix_now_ms())"

@@ -12,6 +12,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/controller/catalogue.h"
+#include "server/controller/database.h"
 #include "server/controller/enrol.h"
 #include "server/controller/park.h"
 #include "server/controller/reports.h"
@@ -22,6 +23,7 @@
 #define PAGE		 1000
 #define REVOKED_EVERY_MS 5000
 #define HOLD_MS		 60000
+#define AWAY_MS		 2000
 #define ARRIVALS_FOR_US	 10000000 /* how long those who were put off are remembered */
 
 static const struct timeval poll_every = {.tv_sec = 1}, soon = {0};
@@ -217,11 +219,23 @@ static void queue_guest(struct agents *a, struct guest *g)
 		event_add(a->ask_soon, &soon); /* with those that come in this turn */
 }
 
+/* Nobody is held for a database that has been away for a while: it would be for nothing. */
+static bool is_away(struct call *call)
+{
+	struct fail why;
+
+	if (call->a->c->fleet && database_away_ms(call->a->c->database, &why) < AWAY_MS)
+		return false;
+	fail_set(&call->fail, FAIL_UNREACHABLE, "the database does not answer");
+	agents_then_fail(call);
+	return true;
+}
+
 /* The request is held until its host has been looked up; looked_up() goes on from there. */
 static void look_up(struct call *call, void (*looked_up)(struct call *call))
 {
 	call->looked_up = looked_up;
-	if (!agents_hold(call))
+	if (is_away(call) || !agents_hold(call))
 		return;
 	call->pending = true;
 	STAILQ_INSERT_TAIL(&call->g->calls, call, link);
@@ -238,7 +252,7 @@ static void admit_call(struct call *call, void (*looked_up)(struct call *call))
 {
 	if (!was_looked_up(call)) {
 		look_up(call, looked_up);
-	} else if (agents_hold(call)) {
+	} else if (!is_away(call) && agents_hold(call)) {
 		call->pending = true;
 		looked_up(call);
 	}
@@ -353,12 +367,15 @@ static void on_visitor(struct agents *a, struct guest *g, const struct fleet_vis
 
 	STAILQ_CONCAT(&calls, &g->calls);
 	n = collect_words(rows, v->host, words, WORDS_MAX);
+	/* With another certificate it may be another installation, which counts anew. */
+	if (!g->known || v->seq > g->seq)
+		g->seq = v->seq;
+	if (!g->known)
+		g->has_audit = false;
 	g->known = v->known;
 	if (v->generation > g->generation)
 		g->generation = v->generation;
-	if (v->seq > g->seq)
-		g->seq = v->seq;
-	if (v->audit_seq >= g->audit_seq && v->audit_head) {
+	if (v->audit_head && (!g->has_audit || v->audit_seq >= g->audit_seq)) {
 		g->audit_seq = v->audit_seq;
 		memcpy(g->audit_head, v->audit_head, 32);
 		g->has_audit = true;
@@ -1025,6 +1042,7 @@ void agents_set_arrivals(struct agents *a, unsigned int per_s, unsigned int burs
 {
 	a->per_s = per_s;
 	a->burst = burst;
+	a->next_us = 0;
 }
 
 int agents_reload(struct agents *a, struct fail *reterr_fail)
