@@ -63,10 +63,8 @@ static bool is_fraction(const char *s)
 	return n && n <= 18 && !s[n];
 }
 
-static json_t *plain(const char *s, size_t len)
+static json_t *plain(const char *s)
 {
-	if (strlen(s) != len)
-		return NULL;
 	if (!*s || strcmp(s, "~") == 0 || strcmp(s, "null") == 0)
 		return json_null();
 	if (strcmp(s, "true") == 0 || strcmp(s, "false") == 0)
@@ -75,7 +73,7 @@ static json_t *plain(const char *s, size_t len)
 		return json_integer(strtoll(s, NULL, 10));
 	if (is_fraction(s))
 		return json_real(strtod(s, NULL));
-	return json_stringn(s, len);
+	return json_string(s);
 }
 
 static int scalar(struct reading *y, const yaml_event_t *ev, json_t **ret)
@@ -85,8 +83,9 @@ static int scalar(struct reading *y, const yaml_event_t *ev, json_t **ret)
 
 	if (ev->data.scalar.anchor || ev->data.scalar.tag)
 		return refuse(y, &ev->start_mark, "anchors and tags are not taken");
-	*ret = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain(s, len)
-								: json_stringn(s, len);
+	if (strlen(s) != len)
+		return refuse(y, &ev->start_mark, "this is no text");
+	*ret = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE ? plain(s) : json_string(s);
 	return *ret ? 0 : refuse(y, &ev->start_mark, "this is no text");
 }
 
