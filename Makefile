@@ -48,7 +48,7 @@ UNITS	:= $(wildcard server/*.service server/*.socket server/controller/*.service
 USERS	:= $(wildcard server/*.sysusers server/controller/*.sysusers)
 PAGES	:= $(wildcard server/*.[1-8] server/controller/*.[1-8] cli/*.[1-8])
 HEADERS	:= $B/include/hotfixd/.stamp
-TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/vm)) \
+TESTS	:= $(patsubst %.c,$B/%,$(call csrc,tests/unit tests/scenario tests/bench tests/vm tests/fleet)) \
 	   $B/tests/fault/matrix $B/tests/fault/fault.so
 TESTBPF	:= $(patsubst %.c,$B/%.o,$(call bsrc,tests/unit tests/vm tests/foreign tests/bad tests/harm tests/scenario tests/bench))
 FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -129,7 +129,7 @@ $(HEADERS): $B/flags $(wildcard bpf/hotfix.bpf.h)
 	$(Q)$(if $(filter %.h,$^),cp -f $(filter %.h,$^) $(@D)/ &&) touch $@
 
 compile_commands.json: $B/flags FORCE
-	@for f in $(call csrc,$(FOLDERS) tests/unit tests/scenario tests/bench tests/fault tests/vm patches/*); do \
+	@for f in $(call csrc,$(FOLDERS) tests/unit tests/scenario tests/bench tests/fault tests/vm tests/fleet patches/*); do \
 		printf '%s{"directory": "%s", "file": "%s", "command": "%s -c %s"}\n' "$$sep" '$(CURDIR)' \
 		"$$f" '$(CC) $(C_FLAGS)' "$$f"; sep=,; done | { echo [; cat; echo ]; } >$B/$@.new; \
 		cmp -s $B/$@.new $@ || cp $B/$@.new $@
