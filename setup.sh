@@ -17,7 +17,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 DEPS=$(realpath -m "${DEPS:-build/deps}")
 LIBBPF_MIN=1.4
 LIBS="libevent libevent_openssl libsodium sqlite3 jansson libcurl libssl libcrypto inih smartcols
-	libsystemd libcap libseccomp cmocka libelf zlib libpq yaml-0.1"
+	libsystemd libcap libseccomp libical cmocka libelf zlib libpq yaml-0.1"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
