@@ -211,6 +211,9 @@ static void print_plan(const struct cli *c, const json_t *plan, bool all)
 		       text_safe(json_string_value(v)));
 	json_array_foreach(json_object_get(plan, "supersedes"), i, v)
 		printf("supersedes %s\n", text_safe(json_string_value(v)));
+	v = json_object_get(json_object_get(plan, "window"), "why");
+	if (json_string_length(v))
+		printf("it would wait: %s\n", text_safe(json_string_value(v)));
 	json_array_foreach(json_object_get(plan, "problems"), i, v)
 		printf("%sit could not start%s: %s\n", text_color(c->color, "red"),
 		       text_color(c->color, "reset"), text_safe(json_string_value(v)));

@@ -427,7 +427,6 @@ int calendar_check(const json_t *windows, uint64_t now_ms, struct fail *reterr_f
 	if (r < 0 || calendar_opens(c, now_ms, &ms) == 0)
 		return r;
 	fail_set(reterr_fail, FAIL_USAGE, "its windows never open");
-	return fail_hint(reterr_fail,
-			 "\"deny\" wins over \"allow\"; hotfixctl rollout plan says "
-			 "when they are open");
+	return fail_hint(reterr_fail, "\"deny\" wins over \"allow\", and a window without "
+				      "\"rrule\" opens once");
 }

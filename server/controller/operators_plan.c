@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "lib/json.h"
+#include "server/controller/calendar.h"
 #include "server/controller/director.h"
 #include "server/controller/facts.h"
 #include "server/controller/operators_private.h"
@@ -25,7 +26,7 @@ struct planning {
 	char id[ROLLOUT_ID_BYTES], name[HOOK_NAME_MAX + 1];
 	uint64_t serial;
 	bool starts, stores; /* stores: no plan alone */
-	json_t *spec, *hosts, *plan;
+	json_t *spec, *hosts, *plan, *window;
 	struct rollout *rollout; /* with the hosts, to plan on */
 	struct rollout_effects fx;
 	char after[CA_NAME_BYTES];
@@ -41,6 +42,7 @@ static void planning_free(void *state)
 	json_decref(p->spec);
 	json_decref(p->hosts);
 	json_decref(p->plan);
+	json_decref(p->window);
 	rollout_free(p->rollout);
 	rollout_effects_clear(&p->fx);
 	free(p);
@@ -99,6 +101,28 @@ static int take_request(struct call *call)
 	p->hosts = json_object();
 	make_id(call->now_ms, p->id);
 	return p->spec && p->hosts ? 0 : call_no_memory(call);
+}
+
+/* One that can never go on is not stored. */
+static int look_at_windows(struct call *call)
+{
+	struct planning *p = call->state;
+	const json_t *windows = json_object_get(p->spec, "windows");
+	AUTO(calendar_freep) struct calendar *c = NULL;
+	struct calendar_answer a;
+	int r = calendar_check(windows, call->now_ms, &call->fail);
+
+	if (r == 0)
+		r = calendar_new(windows, &c, &call->fail);
+	if (r < 0) {
+		if (call->fail.code == FAIL_BAD_FORMAT)
+			call->fail.code = FAIL_USAGE;
+		return r;
+	}
+	calendar_look(c, call->now_ms, &a);
+	p->window = json_pack("{s:b, s:o, s:s}", "open", a.open, "next", call_time(a.next_ms),
+			      "why", a.why);
+	return p->window ? 0 : call_no_memory(call);
 }
 
 /* ---- the row ----------------------------------------------------------------------------- */
@@ -255,6 +279,7 @@ static int finish(struct call *call)
 	json_object_set_new(p->plan, "unreported", json_integer((json_int_t)p->unreported));
 	json_object_set_new(p->plan, "supersedes", others);
 	json_object_set_new(p->plan, "problems", problems);
+	json_object_set(p->plan, "window", p->window);
 	if (!p->stores) /* it is a plan that was asked for */
 		return call_answer(call, 200, json_incref(p->plan));
 	if (p->starts && json_integer_value(json_object_get(p->plan, "eligible")) == 0)
@@ -374,6 +399,8 @@ static int on_plan_bundles(struct call *call, struct fleet_answer *a)
 				       "brings more");
 	}
 	r = new_rollout(call, &p->rollout);
+	if (r == 0)
+		r = look_at_windows(call);
 	if (r < 0)
 		return r;
 	return call_wait(call,
