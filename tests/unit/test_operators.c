@@ -740,7 +740,7 @@ static void labels_holds_and_pins_of_operators_are_kept(void **state)
 	must(200, ask(of_role[0], "GET", "hosts?selector=kernel_release=6.12.0-1-amd64", NULL));
 	assert_int_equal(json_array_size(json_object_get(doc, "hosts")), 1);
 	must(200, ask(of_role[0], "GET", "hosts?limit=1", NULL));
-	assert_string_equal(says("after"), HOST + 6);
+	assert_string_equal(says("after"), &HOST[6]);
 	refused(400, "label", ask(of_role[1], "PATCH", HOST, "{\"labels\":{\"a\":\"\"}}"));
 	must(200, ask(of_role[3], "DELETE", HOST, NULL));
 	must(404, ask(of_role[0], "GET", HOST, NULL));
@@ -812,6 +812,19 @@ static void a_plan_names_the_hosts_of_each_wave_and_stores_nothing(void **state)
 		    "{\"name\":\"fix\",\"spec\":{\"unknown_knob\":0}}"));
 	for (unsigned int i = 0; i < 6; i++)
 		add_host(i, "h", i < 3 ? "6.1" : "6.12", i % 2 ? "a" : "b");
+	refused(400, "must be a time zone",
+		ask(of_role[1], "POST", "plans",
+		    "{\"name\":\"fix\",\"spec\":{\"windows\":{\"allow\":[{\"start\":"
+		    "\"2020-01-01T00:00:00\",\"duration\":\"1h\",\"tz\":\"Mars\"}]}}}"));
+	refused(400, "its windows never open",
+		ask(of_role[1], "POST", "rollouts",
+		    "{\"name\":\"fix\",\"spec\":{\"windows\":{\"allow\":[{\"start\":"
+		    "\"2020-01-01T00:00:00\",\"duration\":\"1h\"}]}}}"));
+	must(200, ask(of_role[1], "POST", "plans",
+		      "{\"name\":\"fix\",\"spec\":{\"windows\":{\"allow\":[{\"start\":"
+		      "\"2026-01-01T00:00:00\",\"duration\":\"1m\",\"rrule\":"
+		      "\"FREQ=YEARLY\"}]}}}"));
+	assert_non_null(strstr(answer, "\"window\""));
 	must(200, ask(of_role[1], "POST", "plans", "{\"name\":\"fix\"}"));
 	assert_int_equal(json_integer_value(json_object_get(doc, "serial")), 4);
 	assert_int_equal(json_integer_value(json_object_get(doc, "eligible")), 6);
