@@ -45,6 +45,8 @@ struct controller {
 	struct metrics *metrics;
 	char actor[SETTINGS_NAME_BYTES + 12]; /* "controller:" and its name */
 	uint64_t started_ms;
+	bool stopping;
+	uint64_t (*real_ms)(void); /* clock_real_ms(), but in tests */
 	/* What listens, written down by who opened it; 0: nothing. */
 	struct {
 		uint16_t agents, enroll, operators, metrics;

@@ -24,6 +24,7 @@
 #include "server/controller/enrol.h"
 #include "server/controller/init.h"
 #include "server/controller/operators.h"
+#include "server/controller/owner.h"
 #include "server/controller/park.h"
 #include "server/controller/reports.h"
 #include "server/controller/roots.h"
@@ -33,7 +34,8 @@
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
 /* The only list of parts, in the order in which they are made: a line for each. */
-#define PARTS(X) X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators)
+#define PARTS(X) \
+	X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators) X(owner)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \
@@ -95,15 +97,27 @@ static void on_reload(evutil_socket_t fd, short what, void *cookie)
 	sd_notify(0, "READY=1");
 }
 
+static void on_released(void *cookie)
+{
+	struct controller *c = cookie;
+
+	event_base_loopbreak(c->base);
+}
+
 static void on_stop(evutil_socket_t fd, short what, void *cookie)
 {
 	struct controller *c = cookie;
 
 	(void)fd;
 	(void)what;
+	if (c->stopping) { /* who says it twice does not wait */
+		event_base_loopbreak(c->base);
+		return;
+	}
+	c->stopping = true;
 	log_event(LOG_NOTICE, "stopping");
 	sd_notify(0, "STOPPING=1");
-	event_base_loopbreak(c->base);
+	owner_release(c->owner, on_released, c);
 }
 
 /* A descriptor for each agent; the soft limit is 1024, for select(), which nobody uses here. */
@@ -180,7 +194,8 @@ static int flush_stdout(void)
 
 static int run(const struct settings *s)
 {
-	struct controller c = {.settings = s, .started_ms = clock_real_ms()};
+	struct controller c = {
+		.settings = s, .started_ms = clock_real_ms(), .real_ms = clock_real_ms};
 	struct event *signals[3] = {NULL, NULL, NULL};
 	struct fail fail = {.code = FAIL_INTERNAL};
 	int status = 0;
