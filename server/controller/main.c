@@ -23,6 +23,7 @@
 #include "server/controller/director.h"
 #include "server/controller/enrol.h"
 #include "server/controller/init.h"
+#include "server/controller/metrics.h"
 #include "server/controller/operators.h"
 #include "server/controller/owner.h"
 #include "server/controller/park.h"
@@ -35,7 +36,8 @@
 
 /* The only list of parts, in the order in which they are made: a line for each. */
 #define PARTS(X) \
-	X(roots) X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators) X(owner)
+	X(roots) \
+	X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators) X(owner) X(metrics)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \

@@ -27,6 +27,7 @@ static void reset(struct charge *ch)
 	ch->write = write_free(ch->write);
 	rollout_effects_clear(&ch->fx);
 	ch->r = rollout_free(ch->r);
+	ch->windows = calendar_free(ch->windows);
 	ch->reading = ch->rewind = ch->caught_up = ch->told = ch->told_window = ch->asked =
 		false;
 	ch->newer_known = ch->newer_asked = false;
@@ -115,6 +116,8 @@ static int take_header(struct charge *ch, const struct fleet_rollout *row,
 	if (r == 0 && rollout_generation(ch->r) != row->generation)
 		r = fail_set(reterr_fail, FAIL_BAD_FORMAT,
 			     "stored rollout: its generation is not that of its row");
+	if (r == 0)
+		r = calendar_new(rollout_spec(ch->r)->windows, &ch->windows, reterr_fail);
 	if (r < 0)
 		return r;
 	snprintf(ch->name, sizeof(ch->name), "%s", row->name);
@@ -289,6 +292,8 @@ static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_
 			      struct fail *fail)
 {
 	struct controller *c = ch->o->c;
+	struct calendar_answer look;
+	uint64_t until_ms;
 
 	*ret_next_ms = 0;
 	if (director_ready(c->director, roots_trust(c->roots), fail) < 0)
@@ -297,9 +302,17 @@ static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_
 		return "its bundle is not in the catalogue";
 	if (ch->blocked)
 		return "another rollout holds some of its hosts";
-	if (guards_frozen(ch->o->guards, ch->name, now_ms, ret_next_ms))
+	calendar_look(ch->windows, now_ms, &look);
+	*ret_next_ms = look.next_ms;
+	if (guards_frozen(ch->o->guards, ch->name, now_ms, &until_ms)) {
+		if (look.open || until_ms > look.next_ms)
+			*ret_next_ms = until_ms;
 		return "it is frozen";
-	return NULL;
+	}
+	if (look.open)
+		return NULL;
+	snprintf(fail->message, sizeof(fail->message), "%s", look.why);
+	return fail->message;
 }
 
 static void tell_window(struct charge *ch, uint64_t now_ms)

@@ -11,6 +11,7 @@
 
 #include <sys/queue.h>
 
+#include "server/controller/calendar.h"
 #include "server/controller/controller.h"
 #include "server/controller/director.h"
 #include "server/controller/guards.h"
@@ -105,6 +106,7 @@ struct charge {
 
 	struct fleet_answer *rows;
 	struct rollout *r;
+	struct calendar *windows;
 	struct rollout_effects fx;
 	uint64_t wake_ms, stepped_ms;
 	uint64_t frozen_ms; /* the time, until all hosts were read: meanwhile nothing bakes */
