@@ -13,6 +13,7 @@
  * run takes commands from stdin, a line each, and answers each with a line of JSON:
  *
  *	stats				what all hosts are at
+ *	mark				begins to count anew
  *	load_failed NAME SERIAL KERNEL	hosts of this kernel cannot load it
  *	unhealthy NAME SERIAL PERCENT	so many get ill in its trial
  *	lost NAME SERIAL PERCENT	so many go down while they apply it, for good
@@ -49,7 +50,8 @@
 #define BUNDLES_MAX 8
 #define SCRIPTS_MAX 32
 #define STEP_MS	    50 /* of an engine that is not slow */
-#define LABEL_TIERS 2
+#define NET_AGENTS \
+	64 /* of one libcurl multi, which looks at all of its connections each time */
 
 #define STATES(X)                       \
 	X(PENDING, "pending")           \
@@ -102,6 +104,7 @@ struct host {
 	size_t n_fixes;
 	uint8_t bundles[BUNDLES_MAX][32];
 	size_t n_bundles;
+	uint64_t marked_seq;
 	uint64_t unacked_seq; /* acknowledged before what is to be acknowledged now */
 	bool unacked;
 	char boot_id[40];
@@ -117,13 +120,13 @@ static struct {
 	  .backoff_max_ms = 30000};
 
 static struct event_base *base;
-static struct agent_net *net;
+static struct agent_net **nets;
 static struct host *hosts;
 static size_t n_hosts, n_started;
 static char *ca_text, *kernels[8];
 static size_t n_kernels;
 static struct {
-	uint64_t words, directives, refused, bundles, bundle_failures, reports;
+	uint64_t answers, words, directives, refused, bundles, bundle_failures, reports;
 	uint64_t first_word_ms, last_ack_ms; /* CLOCK_REALTIME */
 } stats;
 
@@ -589,6 +592,7 @@ static void on_words(const struct agent_word *words, size_t n, void *cookie)
 {
 	struct host *h = cookie;
 
+	stats.answers++;
 	for (size_t i = 0; i < n && h->agent; i++) {
 		const struct agent_word *w = &words[i];
 		struct fix *f = NULL;
@@ -669,7 +673,7 @@ static void start_host(struct host *h)
 	struct fail fail;
 
 	h->timer = evtimer_new(base, on_step, h);
-	if (!h->timer || agent_new(net, &o, &h->agent, &fail) < 0)
+	if (!h->timer || agent_new(nets[h->n / NET_AGENTS], &o, &h->agent, &fail) < 0)
 		die("%s", fail.message);
 }
 
@@ -714,7 +718,7 @@ static void add_one(json_t *doc, const char *key)
 static json_t *stats_json(void)
 {
 	json_t *agents = json_object(), *states = json_object(), *committed = json_object();
-	size_t down = 0, unacked = 0, answered = 0;
+	size_t down = 0, unacked = 0, answered = 0, since = 0;
 	const char *why = "";
 	char key[128];
 
@@ -730,6 +734,7 @@ static json_t *stats_json(void)
 		agent_status(h->agent, &s);
 		add_one(agents, agent_state_name(s.state));
 		answered += s.seq > 0;
+		since += s.seq > h->marked_seq;
 		if (s.state == AGENT_WAITING) {
 			snprintf(words, sizeof(words), "%s", s.why->message);
 			why = words;
@@ -745,16 +750,17 @@ static json_t *stats_json(void)
 		}
 	}
 	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, "
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, "
 		"s:I, s:I, s:I}",
-		"hosts", (json_int_t)n_hosts, "started", (json_int_t)n_started, "down",
-		(json_int_t)down, "unacked", (json_int_t)unacked, "reported",
-		(json_int_t)answered, "agents", agents, "why", why, "states", states,
-		"committed", committed, "words", (json_int_t)stats.words, "directives",
-		(json_int_t)stats.directives, "refused", (json_int_t)stats.refused, "bundles",
-		(json_int_t)stats.bundles, "bundle_failures", (json_int_t)stats.bundle_failures,
-		"reports", (json_int_t)stats.reports, "first_word_ms",
-		(json_int_t)stats.first_word_ms, "last_ack_ms", (json_int_t)stats.last_ack_ms);
+		"hosts", (json_int_t)n_hosts, "answers", (json_int_t)stats.answers, "started",
+		(json_int_t)n_started, "down", (json_int_t)down, "unacked", (json_int_t)unacked,
+		"reported", (json_int_t)answered, "reported_since", (json_int_t)since, "agents",
+		agents, "why", why, "states", states, "committed", committed, "words",
+		(json_int_t)stats.words, "directives", (json_int_t)stats.directives, "refused",
+		(json_int_t)stats.refused, "bundles", (json_int_t)stats.bundles,
+		"bundle_failures", (json_int_t)stats.bundle_failures, "reports",
+		(json_int_t)stats.reports, "first_word_ms", (json_int_t)stats.first_word_ms,
+		"last_ack_ms", (json_int_t)stats.last_ack_ms);
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------- */
@@ -782,6 +788,13 @@ static void obey(char *line)
 	}
 	if (strcmp(line, "mark") == 0) {
 		stats.first_word_ms = stats.last_ack_ms = 0;
+		for (size_t i = 0; i < n_started; i++)
+			if (hosts[i].agent) {
+				struct agent_status status;
+
+				agent_status(hosts[i].agent, &status);
+				hosts[i].marked_seq = status.seq;
+			}
 		answer(json_pack("{s:I}", "now_ms", (json_int_t)clock_real_ms()));
 		return;
 	}
@@ -879,8 +892,12 @@ static int run(void)
 		kernels[n_kernels++] = strdup(k);
 	load_hosts();
 	base = event_base_new();
-	if (!base || agent_net_new(base, 2 * n_hosts + 16, &net) < 0)
+	nets = calloc(n_hosts / NET_AGENTS + 1, sizeof(struct agent_net *));
+	if (!base || !nets)
 		die("out of memory");
+	for (size_t i = 0; i <= n_hosts / NET_AGENTS; i++)
+		if (agent_net_new(base, 2 * NET_AGENTS, &nets[i]) < 0)
+			die("out of memory");
 	more = event_new(base, -1, EV_PERSIST, on_more, &more);
 	watch = event_new(base, -1, EV_PERSIST, on_watch, NULL);
 	command = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_command, NULL);
