@@ -252,7 +252,9 @@ int roll_run_start(struct cli *c, const struct args *a, struct fail *reterr_fail
 		return r;
 	if (args_given(a, "--watch")) {
 		cli_note(c, "rollout %s", text_of(doc, "id"));
-		return view_rollout(c, text_of(doc, "id"), a, reterr_fail);
+		/* Not text_of(), whose texts do not last that long. */
+		return view_rollout(c, json_string_value(json_object_get(doc, "id")), a,
+				    reterr_fail);
 	}
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
