@@ -76,6 +76,10 @@ static void check_sense(struct json_fields *f, const struct directive *d)
 		json_bad(f, "expires", "must be within 31 days after \"created\"");
 	if (d->action == DIRECTIVE_ROLLBACK && d->to >= d->from)
 		json_bad(f, "to", "of a rollback must be below \"from\"");
+	if (d->action == DIRECTIVE_APPLY && !d->to)
+		json_bad(f, "to", "of an apply must be a serial");
+	if (!d->to && (!d->host[0] || !d->rollout[0]))
+		json_bad(f, "to", "may be 0 only for one host, in a rollout");
 	if (d->action == DIRECTIVE_APPLY && !d->has_manifest)
 		json_bad(f, "manifest", "belongs to an apply");
 }
@@ -99,7 +103,7 @@ static int parse(const void *payload, size_t len, struct directive *ret_directiv
 	take_name(&f, "rollout", true, d.rollout, sizeof(d.rollout));
 	take_action(&f, &d);
 	d.from = json_u64(&f, "from", 0, MANIFEST_SERIAL_MAX);
-	d.to = json_u64(&f, "to", 1, MANIFEST_SERIAL_MAX);
+	d.to = json_u64(&f, "to", 0, MANIFEST_SERIAL_MAX);
 	take_digests(&f, &d);
 	d.created_ms = json_time(&f, "created");
 	d.expires_ms = json_time(&f, "expires");

@@ -10,8 +10,9 @@
  *
  * For one host (the id of its host key), those of one group, or with neither all of the fleet.
  * from is the serial that must be committed there now (0: none); to is what comes. apply
- * names the manifest as well. A director chooses among what release keys signed: there is no word
- * that takes a hot-fix off.
+ * names the manifest as well. A director chooses among what release keys signed. A rollback to 0,
+ * for one host and in a rollout, undoes a first version: a host obeys only the rollout that brought
+ * it, and not for long (server/member.h). No other word takes a hot-fix off.
  *
  * Errors     FAIL_BAD_FORMAT, FAIL_BAD_SIGNATURE; FAIL_POLICY another fleet, or a root that
  *            names no director.

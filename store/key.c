@@ -509,3 +509,30 @@ int key_sign(const struct key *k, const void *msg, size_t len, uint8_t ret_sig[6
 {
 	return crypto_sign_detached(ret_sig, NULL, msg, len, k->secret) == 0 ? 0 : -EIO;
 }
+
+char *key_pem(const struct key *k)
+{
+	/* RFC 8410: a version, the algorithm, and the seed in an octet string in another. */
+	uint8_t der[48] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+			   0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
+	char *text, *pem = NULL;
+
+	crypto_sign_ed25519_sk_to_seed(der + 16, k->secret);
+	text = bytes_to_base64(der, sizeof(der));
+	if (text && asprintf(&pem,
+			     "-----BEGIN PRIVATE KEY-----\n%s\n"
+			     "-----END PRIVATE KEY-----\n",
+			     text) < 0)
+		pem = NULL;
+	sodium_memzero(der, sizeof(der));
+	key_pem_free(text);
+	return pem;
+}
+
+char *key_pem_free(char *pem)
+{
+	if (pem)
+		sodium_memzero(pem, strlen(pem));
+	free(pem);
+	return NULL;
+}

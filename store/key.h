@@ -37,6 +37,9 @@ int key_load(const char *path, key_ask_fn ask, void *cookie, struct key **ret_ke
 	     struct fail *reterr_fail);
 struct key *key_free(struct key *k);
 const struct key_public *key_public(const struct key *k);
+/* As an unencrypted PKCS #8 PEM, for TLS; NULL: out of memory. Freed by key_pem_free(), which wipes. */
+char *key_pem(const struct key *k);
+char *key_pem_free(char *pem);
 int key_sign(const struct key *k, const void *msg, size_t len, uint8_t ret_sig[64]);
 
 /* Refuses small-order and all-zero points. */
@@ -47,3 +50,4 @@ const char *key_public_format(const struct key_public *p, char out[64]);
 const char *key_id(const struct key_public *p, char out[KEY_ID_BYTES]);
 
 DEFINE_AUTO(struct key, key_free)
+DEFINE_AUTO(char, key_pem_free)

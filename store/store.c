@@ -157,6 +157,35 @@ static const char *const migrations[] = {
 	"CREATE TRIGGER checkpoint_no_replace BEFORE INSERT ON checkpoint"
 	"	WHEN EXISTS(SELECT 1 FROM checkpoint WHERE seq >= new.seq)"
 	"	BEGIN SELECT RAISE(ABORT, 'checkpoints are never replaced'); END;",
+
+	/* 6 */
+	"CREATE TABLE member ("
+	"	one INTEGER PRIMARY KEY CHECK(one = 1),"
+	"	seq INTEGER NOT NULL,"
+	"	revocation INTEGER NOT NULL,"
+	"	begun_ms INTEGER NOT NULL,"
+	"	certificate TEXT NOT NULL,"
+	"	ca TEXT NOT NULL,"
+	"	url TEXT NOT NULL) STRICT;"
+	"CREATE TABLE word ("
+	"	name TEXT NOT NULL " NAME_CHECK ","
+	"	rollout TEXT NOT NULL CHECK(length(rollout) <= 64),"
+	"	word INTEGER NOT NULL,"
+	"	newest INTEGER NOT NULL CHECK(newest IN (0, 1)),"
+	"	body TEXT NOT NULL,"
+	"	state TEXT NOT NULL,"
+	"	code TEXT NOT NULL,"
+	"	text TEXT NOT NULL,"
+	"	transient INTEGER NOT NULL CHECK(transient IN (0, 1)),"
+	"	change_id INTEGER NOT NULL,"
+	"	PRIMARY KEY(name, rollout)) STRICT;"
+	"CREATE UNIQUE INDEX word_newest ON word(name) WHERE newest = 1;"
+	"CREATE TABLE origin ("
+	"	name TEXT PRIMARY KEY " NAME_CHECK ","
+	"	rollout TEXT NOT NULL CHECK(length(rollout) <= 64),"
+	"	serial INTEGER NOT NULL,"
+	"	from_serial INTEGER NOT NULL,"
+	"	at_ms INTEGER NOT NULL) STRICT;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)

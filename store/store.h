@@ -96,6 +96,44 @@ int store_trusted_ms(struct store *s, const struct store_clock *now, bool keep,
 /* Whatever it was: a new root says so. */
 int store_set_trusted_ms(struct store *s, const struct store_clock *now, uint64_t ms);
 
+/* ---- a host's place in its fleet (server/member.h) ---------------------------- */
+struct store_member {
+	uint64_t seq, revocation;     /* struct agent_kept */
+	uint64_t begun_ms;	      /* when the fleet last began an apply here; 0 never */
+	char *certificate, *ca, *url; /* owned */
+};
+
+int store_put_member(struct store *s, const struct store_member *m);
+/* -ENOENT */
+int store_get_member(struct store *s, struct store_member *ret_member);
+void store_member_clear(struct store_member *m);
+
+/* The last word of one rollout on one hot-fix, and what came of it. */
+struct store_word {
+	char name[HOOK_NAME_MAX + 1], rollout[HOOK_NAME_MAX + 1];
+	uint64_t word;	  /* generation */
+	bool newest;	  /* of all about this hot-fix; putting one ends that of the others */
+	const char *body; /* JSON; good within fn only */
+	char state[24], code[32], text[256];
+	bool transient;
+	uint64_t change_id; /* 0: none yet */
+};
+
+int store_put_word(struct store *s, const struct store_word *w);
+int store_delete_word(struct store *s, const char *name, const char *rollout);
+int store_each_word(struct store *s, int (*fn)(const struct store_word *w, void *cookie),
+		    void *cookie);
+
+/* By which rollout a version came to be committed, and what was committed before it. */
+struct store_origin {
+	char name[HOOK_NAME_MAX + 1], rollout[HOOK_NAME_MAX + 1];
+	uint64_t serial, from_serial, at_ms;
+};
+
+int store_put_origin(struct store *s, const struct store_origin *o);
+int store_get_origin(struct store *s, const char *name, struct store_origin *ret_origin);
+bool store_has_digest(struct store *s, const uint8_t digest[32]); /* of a stored bundle */
+
 /* ---- versions ------------------------------------------------------------- */
 struct store_version {
 	char name[HOOK_NAME_MAX + 1];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * What holds over restarts so that signed words are obeyed once and in time: nonces, the status of
- * the fleet, trusted time, marks that a root has reset.
+ * the fleet, trusted time, marks that a root has reset; and what a member of a fleet goes on with.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -169,4 +169,158 @@ int store_mend_high_water(struct store *s,
 		fn(m.name, m.was, m.is, cookie);
 	}
 	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- a member of a fleet ------------------------------------------------------- */
+
+int store_put_member(struct store *s, const struct store_member *m)
+{
+	return sql_run(
+		s->q,
+		"INSERT INTO member(one, seq, revocation, begun_ms, certificate, ca, url)"
+		" VALUES(1, ?, ?, ?, ?, ?, ?) ON CONFLICT(one) DO UPDATE SET"
+		" seq = excluded.seq, revocation = excluded.revocation,"
+		" begun_ms = excluded.begun_ms, certificate = excluded.certificate,"
+		" ca = excluded.ca, url = excluded.url",
+		"uuusss", m->seq, m->revocation, m->begun_ms,
+		m->certificate ? m->certificate : "", m->ca ? m->ca : "", m->url ? m->url : "");
+}
+
+int store_get_member(struct store *s, struct store_member *ret_member)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_member m;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT seq, revocation, begun_ms, certificate, ca, url FROM member", "");
+	if (r == 0)
+		r = store_first(rows);
+	if (r < 0)
+		return r;
+	m = (struct store_member){.seq = sql_u64(rows, 0),
+				  .revocation = sql_u64(rows, 1),
+				  .begun_ms = sql_u64(rows, 2),
+				  .certificate = strdup(sql_text(rows, 3)),
+				  .ca = strdup(sql_text(rows, 4)),
+				  .url = strdup(sql_text(rows, 5))};
+	if (!m.certificate || !m.ca || !m.url) {
+		store_member_clear(&m);
+		return -ENOMEM;
+	}
+	*ret_member = m;
+	return 0;
+}
+
+void store_member_clear(struct store_member *m)
+{
+	free(m->certificate);
+	free(m->ca);
+	free(m->url);
+	*m = (struct store_member){0};
+}
+
+int store_put_word(struct store *s, const struct store_word *w)
+{
+	bool mine;
+	int r = store_enter(s, &mine);
+
+	if (r < 0)
+		return r;
+	if (w->newest)
+		r = sql_run(s->q, "UPDATE word SET newest = 0 WHERE name = ? AND rollout <> ?",
+			    "ss", w->name, w->rollout);
+	if (r == 0)
+		r = sql_run(s->q,
+			    "INSERT INTO word(name, rollout, word, newest, body, state, code,"
+			    " text, transient, change_id) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+			    " ON CONFLICT(name, rollout) DO UPDATE SET word = excluded.word,"
+			    " newest = excluded.newest, body = excluded.body,"
+			    " state = excluded.state, code = excluded.code,"
+			    " text = excluded.text, transient = excluded.transient,"
+			    " change_id = excluded.change_id",
+			    "ssuussssuu", w->name, w->rollout, w->word, (uint64_t)w->newest,
+			    w->body, w->state, w->code, w->text, (uint64_t)w->transient,
+			    w->change_id);
+	return store_leave(s, mine, r);
+}
+
+int store_delete_word(struct store *s, const char *name, const char *rollout)
+{
+	return sql_run(s->q, "DELETE FROM word WHERE name = ? AND rollout = ?", "ss", name,
+		       rollout);
+}
+
+int store_each_word(struct store *s, int (*fn)(const struct store_word *w, void *cookie),
+		    void *cookie)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT name, rollout, word, newest, body, state, code, text, transient,"
+		    " change_id FROM word ORDER BY name, newest, rollout",
+		    "");
+	while (r == 0 && (r = sql_next(rows)) == 1) {
+		struct store_word w = {.word = sql_u64(rows, 2),
+				       .newest = sql_u64(rows, 3),
+				       .body = sql_text(rows, 4),
+				       .transient = sql_u64(rows, 8),
+				       .change_id = sql_u64(rows, 9)};
+
+		r = sql_text_fit(rows, 0, w.name, sizeof(w.name));
+		if (r == 0)
+			r = sql_text_fit(rows, 1, w.rollout, sizeof(w.rollout));
+		if (r == 0)
+			r = sql_text_fit(rows, 5, w.state, sizeof(w.state));
+		if (r == 0)
+			r = sql_text_fit(rows, 6, w.code, sizeof(w.code));
+		if (r == 0)
+			r = sql_text_fit(rows, 7, w.text, sizeof(w.text));
+		if (r == 0)
+			r = fn(&w, cookie);
+	}
+	return r;
+}
+
+int store_put_origin(struct store *s, const struct store_origin *o)
+{
+	return sql_run(s->q,
+		       "INSERT INTO origin(name, rollout, serial, from_serial, at_ms)"
+		       " VALUES(?, ?, ?, ?, ?) ON CONFLICT(name) DO UPDATE SET"
+		       " rollout = excluded.rollout, serial = excluded.serial,"
+		       " from_serial = excluded.from_serial, at_ms = excluded.at_ms",
+		       "ssuuu", o->name, o->rollout, o->serial, o->from_serial, o->at_ms);
+}
+
+int store_get_origin(struct store *s, const char *name, struct store_origin *ret_origin)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	struct store_origin o;
+	int r;
+
+	r = sql_ask(s->q, &rows,
+		    "SELECT rollout, serial, from_serial, at_ms FROM origin WHERE name = ?",
+		    "s", name);
+	if (r == 0)
+		r = store_first(rows);
+	if (r < 0)
+		return r;
+	o = (struct store_origin){.serial = sql_u64(rows, 1),
+				  .from_serial = sql_u64(rows, 2),
+				  .at_ms = sql_u64(rows, 3)};
+	snprintf(o.name, sizeof(o.name), "%s", name);
+	r = sql_text_fit(rows, 0, o.rollout, sizeof(o.rollout));
+	if (r == 0)
+		*ret_origin = o;
+	return r;
+}
+
+bool store_has_digest(struct store *s, const uint8_t digest[32])
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+
+	return sql_ask(s->q, &rows, "SELECT 1 FROM version WHERE digest = ?", "b",
+		       (const void *)digest, (size_t)32) == 0 &&
+	       store_first(rows) == 0;
 }
