@@ -168,10 +168,11 @@ install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFI
 	install -d $I/lib/systemd/system
 	for s in $(UNITS); do \
 		sed 's,/usr/local/sbin/,$(PREFIX)/sbin/,' $$s >$I/lib/systemd/system/$${s##*/}; done
+	install -D -m 644 server/hotfixd-fleet.conf $I/share/doc/hotfixd/hotfixd-fleet.conf
 	for u in $(USERS); do install -D -m 644 $$u $I/lib/sysusers.d/$$(basename $$u .sysusers).conf; done
 	$(if $(DESTDIR),,@! command -v systemd-sysusers >/dev/null || systemd-sysusers $(patsubst %.sysusers,$I/lib/sysusers.d/%.conf,$(notdir $(USERS))))
 uninstall:	## remove what install put there
-	rm -rf $I/include/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd $I/sbin/hotfix-controller
+	rm -rf $I/include/hotfixd $I/share/doc/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd $I/sbin/hotfix-controller
 	rm -f $(addprefix $I/lib/systemd/system/,$(notdir $(UNITS))) $(patsubst %.sysusers,$I/lib/sysusers.d/%.conf,$(notdir $(USERS)))
 	for m in $(PAGES); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
 clean:	## remove what was built, keep what was downloaded

@@ -134,6 +134,30 @@ static void print_summary(const json_t *hotfixes)
 	putchar('\n');
 }
 
+/* Of a member only; and what it cannot do for the moment. */
+static void print_fleet(const json_t *fleet)
+{
+	const char *state = text_of(fleet, "state"), *why = text_of(fleet, "why");
+	const char *reached = text_of(fleet, "reached");
+	bool connected = strcmp(state, "connected") == 0;
+	uint64_t since_ms;
+
+	if (!state[0])
+		return;
+	printf("fleet: %s, controller %s", state,
+	       text_of(fleet, "controller")[0] ? text_of(fleet, "controller") : "not known");
+	if (!connected && reached[0] && clock_parse_timestamp(reached, &since_ms) == 0 &&
+	    clock_real_ms() >= since_ms)
+		printf(", last reached %s ago", text_seconds(clock_real_ms() - since_ms));
+	if (!connected && why[0])
+		printf(": %s", why);
+	if (json_is_true(json_object_get(fleet, "frozen")))
+		printf("; frozen here");
+	if (text_of(fleet, "hold")[0])
+		printf("; holds %s", text_of(fleet, "hold"));
+	putchar('\n');
+}
+
 static void print_daemon(const json_t *doc)
 {
 	const json_t *d = json_object_get(doc, "daemon"), *k = json_object_get(doc, "kernel");
@@ -156,6 +180,7 @@ static void print_daemon(const json_t *doc)
 		       kill_switch);
 	if (text_of(doc, "trust_warning")[0])
 		printf("warning: %s\n", text_of(doc, "trust_warning"));
+	print_fleet(json_object_get(doc, "fleet"));
 }
 
 int show_run_status(struct cli *c, const struct args *a, struct fail *reterr_fail)

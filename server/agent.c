@@ -40,6 +40,14 @@ struct fetched {
 	uint64_t at_ms; /* not before */
 };
 
+/* Documents that the engine is given, one after the other. */
+struct handed {
+	json_t *list; /* of [kind, text]; NULL: nothing is under way */
+	size_t at;
+	bool root_failed, again;
+	uint64_t revocation;
+};
+
 struct agent {
 	struct agent_net *net;
 	const struct agent_engine *engine;
@@ -76,6 +84,7 @@ struct agent {
 	bool lags;	 /* documents are to be asked for */
 	json_t *desired; /* words that wait for documents, or the last ones */
 	bool undelivered;
+	struct handed handed;
 	struct fetched fetch;
 };
 
@@ -805,46 +814,97 @@ static bool is_passing(int r)
 	return r == -ENOMEM || r == -ENOSPC || r == -EIO || r == -EROFS || r == -EBUSY;
 }
 
-static int hand_in(struct agent *a, enum agent_document kind, const json_t *text)
+static void log_refused(const struct agent *a, enum agent_document kind, const struct fail *why)
 {
 	static const char *const names[] = {[AGENT_ROOT] = "root",
 					    [AGENT_CATALOG] = "catalog",
 					    [AGENT_REVOCATION] = "revocation"};
-	struct fail why;
-	int r;
 
-	if (!json_is_string(text))
-		return 0;
-	r = a->engine->document(kind, json_string_value(text), json_string_length(text), &why,
-				a->cookie);
+	log_event(LOG_WARNING, "fleet %s not taken in host=%.8s why=\"%s\"", names[kind],
+		  a->host, why->message);
+}
+
+static int add_document(struct handed *h, enum agent_document kind, const json_t *text)
+{
+	return json_is_string(text)
+		       ? json_array_append_new(h->list, json_pack("[i, O]", (int)kind, text))
+		       : 0;
+}
+
+static void end_documents(struct agent *a)
+{
+	struct handed *h = &a->handed;
+
+	json_decref(h->list);
+	h->list = NULL;
+	if (!h->again && a->revocation != h->revocation) {
+		a->revocation = h->revocation;
+		keep(a);
+	}
+	agent_changed(a);
+}
+
+/* In their order: what follows is judged by the root before it. */
+static void hand_in(struct agent *a)
+{
+	struct handed *h = &a->handed;
+
+	for (; h->at < json_array_size(h->list); h->at++) {
+		const json_t *one = json_array_get(h->list, h->at),
+			     *text = json_array_get(one, 1);
+		enum agent_document kind =
+			(enum agent_document)json_integer_value(json_array_get(one, 0));
+		struct fail why = {0};
+		int r;
+
+		if (kind == AGENT_ROOT && h->root_failed)
+			continue;
+		r = a->engine->document(kind, json_string_value(text), json_string_length(text),
+					&why, a->cookie);
+		if (r == -EINPROGRESS)
+			return;
+		if (r < 0)
+			log_refused(a, kind, &why);
+		h->root_failed = h->root_failed || (kind == AGENT_ROOT && r < 0);
+		h->again = h->again || (kind == AGENT_REVOCATION && is_passing(r));
+	}
+	end_documents(a);
+}
+
+void agent_document_done(struct agent *a, int r, const struct fail *why)
+{
+	struct handed *h = &a->handed;
+	enum agent_document kind = (enum agent_document)json_integer_value(
+		json_array_get(json_array_get(h->list, h->at), 0));
+
+	if (!h->list)
+		return;
 	if (r < 0)
-		log_event(LOG_WARNING, "fleet %s not taken in host=%.8s why=\"%s\"",
-			  names[kind], a->host, why.message);
-	return r;
+		log_refused(a, kind, why);
+	h->root_failed = h->root_failed || (kind == AGENT_ROOT && r < 0);
+	h->at++;
+	hand_in(a);
+	run(a);
 }
 
 static void on_documents(const struct agent_answer *answer, void *cookie)
 {
 	struct agent *a = of(cookie, DOCUMENTS);
+	struct handed *h = &a->handed;
 	AUTO_JSON json_t *doc = take_json(a, answer);
 	const json_t *text;
-	bool again = false;
 	size_t i;
 
 	a->lags = false; /* whatever it was: asked again after the next heartbeat */
 	if (doc) {
 		succeed(a, false);
+		*h = (struct handed){.list = json_array(), .revocation = a->wants_revocation};
 		json_array_foreach(json_object_get(doc, "roots"), i, text)
-			if (hand_in(a, AGENT_ROOT, text) < 0)
-				break;
-		hand_in(a, AGENT_CATALOG, json_object_get(doc, "catalog"));
+			add_document(h, AGENT_ROOT, text);
+		add_document(h, AGENT_CATALOG, json_object_get(doc, "catalog"));
 		json_array_foreach(json_object_get(doc, "revocations"), i, text)
-			again = is_passing(hand_in(a, AGENT_REVOCATION, text)) || again;
-		if (!again && a->revocation != a->wants_revocation) {
-			a->revocation = a->wants_revocation;
-			keep(a);
-		}
-		agent_changed(a);
+			add_document(h, AGENT_REVOCATION, text);
+		hand_in(a);
 	}
 	run(a);
 }
@@ -992,9 +1052,9 @@ static void converse(struct agent *a, uint64_t now)
 	}
 	if (!a->reported)
 		return; /* until that is over */
-	if (a->lags && !is_under_way(a, DOCUMENTS))
+	if (a->lags && !is_under_way(a, DOCUMENTS) && !a->handed.list)
 		ask_documents(a);
-	if (a->undelivered && !is_under_way(a, DOCUMENTS))
+	if (a->undelivered && !is_under_way(a, DOCUMENTS) && !a->handed.list)
 		deliver(a);
 	if (f->word.has_bundle && !is_under_way(a, FETCH) && now >= f->at_ms)
 		fetch(a);
@@ -1198,6 +1258,7 @@ struct agent *agent_free(struct agent *a)
 		event_free(a->timer);
 	fetch_clear(&a->fetch);
 	json_decref(a->desired);
+	json_decref(a->handed.list);
 	if (a->key)
 		explicit_bzero(a->key, strlen(a->key));
 	explicit_bzero(a->secret, sizeof(a->secret));

@@ -92,8 +92,8 @@ struct agent_engine {
 	 * before, as far as they could be had. */
 	void (*words)(const struct agent_word *words, size_t n, void *cookie);
 	void (*versions)(struct agent_versions *ret_versions, void *cookie);
-	/* 0 also when it was there already. Others are not asked for again, but for a revocation
-	 * that was -ENOMEM, -ENOSPC, -EIO, -EROFS or -EBUSY. */
+	/* 0 also when it was there already; -EINPROGRESS: agent_document_done() follows. A revocation
+	 * that was refused is not asked for again, but after -ENOMEM, -ENOSPC, -EIO, -EROFS, -EBUSY. */
 	int (*document)(enum agent_document kind, const char *envelope, size_t len,
 			struct fail *reterr_fail, void *cookie);
 	bool (*has_bundle)(const uint8_t sha256[32], void *cookie);
@@ -150,6 +150,7 @@ int agent_new(struct agent_net *net, const struct agent_opts *opts, struct agent
 struct agent *agent_free(struct agent *a);
 /* What report() says has changed: it will be asked soon. */
 void agent_changed(struct agent *a);
+void agent_document_done(struct agent *a, int r, const struct fail *why);
 void agent_status(const struct agent *a, struct agent_status *ret_status);
 const char *agent_state_name(enum agent_state state);
 

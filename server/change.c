@@ -48,6 +48,8 @@ static void enter(struct hotfix *h, enum hotfix_phase next)
 		drift_watch(h);
 	else
 		drift_unwatch(h);
+	if (h->all->changed)
+		h->all->changed(h->all->changed_cookie);
 }
 
 /* ---- begin and end -------------------------------------------------------------- */
@@ -622,7 +624,8 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 			 "taking it out of the kernel failed: %.180s", result->fail.message);
 		hotfix_attach_gate(h);
 	}
-	if (!c->disable && !c->forget) { /* the end of a way back without an old version */
+	/* The end of a way back without an old version. */
+	if (!c->disable && !c->forget && !c->take_off) {
 		end_failed(h);
 		return;
 	}
@@ -634,8 +637,10 @@ static void on_removed(struct hotfix *h, const struct worker_result *result)
 	if (result->ok)
 		h->problem[0] = 0;
 	r = store_get_hotfix(h->all->store, h->name, &row);
-	row.disabled = true;
-	known = r == 0 && c->disable;
+	row.disabled = c->disable;
+	if (c->take_off)
+		row.committed_serial = 0;
+	known = r == 0 && (c->disable || c->take_off);
 	if (r == 0 || r == -ENOENT)
 		r = outcome_write(h, outcome, result->ok ? "" : c->code, c->fail.message,
 				  known ? &row : NULL);

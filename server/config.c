@@ -19,7 +19,19 @@
 #include "lib/log.h"
 #include "server/health.h"
 
-enum kind { PATH, NAME, GROUP, NAMES, DURATION, LEVEL, POLICY, CHECKS, WORDS };
+enum kind {
+	PATH,
+	NAME,
+	GROUP,
+	NAMES,
+	DURATION,
+	LEVEL,
+	POLICY,
+	CHECKS,
+	WORDS,
+	URLS,
+	LABELS,
+};
 
 static const struct {
 	const char *section, *key, *flag;
@@ -73,6 +85,27 @@ static const struct {
 	 "a worker that takes longer is killed and its change undone"},
 	{"fleet", "groups", NULL, WORDS, AT(groups), "", 0, 0,
 	 "groups of its fleet to which this host belongs, such as \"web berlin\""},
+	{"fleet", "controller", NULL, URLS, AT(controller), "", 0, 0,
+	 "https://host:port of each controller of its fleet; empty: as enrolment said"},
+	{"fleet", "enroll", NULL, URLS, AT(enroll), "", 0, 0,
+	 "https://host:port where a host with a token gets its certificate"},
+	{"fleet", "token_file", NULL, PATH, AT(token_file), "", 0, 0,
+	 "file with that token, which counts once"},
+	{"fleet", "ca", NULL, PATH, AT(fleet_ca), "", 0, 0,
+	 "authorities of the controllers, in PEM, for a certificate of an outside authority"},
+	{"fleet", "certificate", NULL, PATH, AT(fleet_certificate), "", 0, 0,
+	 "certificate of an outside authority, in PEM; its CN is the host's id"},
+	{"fleet", "key", NULL, PATH, AT(fleet_key), "", 0, 0, "its key, in PEM"},
+	{"fleet", "zone", NULL, WORDS, AT(zone), "", 0, 0,
+	 "failure domain of this host, such as \"berlin-2\""},
+	{"fleet", "labels", NULL, LABELS, AT(labels), "", 0, 0,
+	 "labels of this host, such as \"role=web tier=1\""},
+	{"fleet", "hold", NULL, WORDS, AT(hold), "", 0, 0,
+	 "hot-fixes that the fleet leaves as they are on this host, or \"all\""},
+	{"fleet", "min_interval", NULL, DURATION, AT(min_interval_ms), "60s", 0, 86400000,
+	 "between two hot-fixes that the fleet applies here passes at least this"},
+	{"fleet", "undo_window", NULL, DURATION, AT(undo_window_ms), "24h", 0, 31 * 86400000ULL,
+	 "so long a rollout may take off again what it brought as the first; 0s: never"},
 #undef AT
 };
 
@@ -129,6 +162,40 @@ static bool is_name(const char *word)
 	return word[0] && word[0] != '-' && strspn(word, good) == strlen(word);
 }
 
+/* As server/agent.h takes it. */
+static bool is_url(const char *url)
+{
+	static const char good[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+	size_t len = strlen(url);
+
+	len -= len && url[len - 1] == '/';
+	return strncmp(url, "https://", 8) == 0 && len > 8 && strspn(url + 8, good) >= len - 8;
+}
+
+static bool are_labels(const char *text)
+{
+	static const char good[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+
+	for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+		size_t key = strspn(text, good), value;
+
+		if (!key || text[key] != '=')
+			return false;
+		value = strspn(text + key + 1, good);
+		text += key + 1 + value;
+		if (!value || (*text && *text != ' '))
+			return false;
+	}
+	return true;
+}
+
+bool config_is_member(const struct config *c)
+{
+	return c->controller[0] || c->enroll[0];
+}
+
 /* NULL when value was taken, else why not: good until the next call. */
 static const char *set(struct config *c, size_t i, const char *value)
 {
@@ -144,7 +211,7 @@ static const char *set(struct config *c, size_t i, const char *value)
 			return "must be a user's name or number";
 		break;
 	case PATH:
-		if (at == c->trust_dir && !value[0])
+		if (!settings[i].otherwise[0] && !value[0])
 			break;
 		if (value[0] != '/')
 			return "must be an absolute path";
@@ -177,6 +244,22 @@ static const char *set(struct config *c, size_t i, const char *value)
 				return "must be words of a-z, 0-9 and '-' with blanks between them";
 			rest += n;
 		}
+		break;
+	case URLS:
+		for (rest += strspn(rest, " "); *rest; rest += strspn(rest, " ")) {
+			size_t n = strcspn(rest, " ");
+			char url[256];
+
+			snprintf(url, sizeof(url), "%.*s", (int)n, rest);
+			if (n >= sizeof(url) || !is_url(url))
+				return "must be https://host:port";
+			rest += n;
+		}
+		break;
+	case LABELS:
+		if (!are_labels(value))
+			return "must be KEY=VALUE with blanks between them, of a-z, A-Z, 0-9 "
+			       "and '._-/'";
 		break;
 	case NAMES:
 		if (strlen(value) >= sizeof(word))

@@ -41,6 +41,17 @@ struct config {
 	char drift_policy[8];	 /* repair | report */
 	uint64_t worker_deadline_ms;
 	char groups[256]; /* of its fleet, to which this host belongs; separated by blanks */
+	char controller
+		[512];	  /* URLs, separated by blanks; with enroll "": no member of a fleet */
+	char enroll[256]; /* URL of the enrolment */
+	char token_file[CONFIG_PATH_BYTES]; /* of the enrolment; "" none */
+	/* Of an outside authority; "": the controllers' own is in the store. */
+	char fleet_ca[CONFIG_PATH_BYTES], fleet_certificate[CONFIG_PATH_BYTES],
+		fleet_key[CONFIG_PATH_BYTES];
+	char zone[65];
+	char labels[512]; /* KEY=VALUE, separated by blanks */
+	char hold[256];	  /* hot-fixes that the fleet leaves alone, or "all" */
+	uint64_t min_interval_ms, undo_window_ms;
 	char log_level[16];
 	/* command line only */
 	char file[CONFIG_PATH_BYTES];
@@ -52,6 +63,8 @@ struct config {
 int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail);
 /* That users and groups exist which were set: asks whatever knows them, a network maybe. */
 int config_check_groups(const struct config *c, struct fail *reterr_fail);
+/* It is to be an agent: of a controller it knows, or that it is to be made known to. */
+bool config_is_member(const struct config *c);
 const char *config_role_name(enum config_role role);
 int config_log_priority(const struct config *c);
 void config_usage(void);

@@ -64,7 +64,7 @@ static int add(scmp_filter_ctx f, uint32_t action, const char *name)
 	return nr == __NR_SCMP_ERROR ? 0 : seccomp_rule_add(f, action, nr, 0);
 }
 
-int confine_loop(void)
+int confine_loop(bool fleet)
 {
 	AUTO(filter_freep) scmp_filter_ctx f = NULL;
 	int r = 0;
@@ -87,6 +87,10 @@ int confine_loop(void)
 	if (r == 0)
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+	/* Those of a fleet also connect to its controllers, and ask for their addresses. */
+	for (int i = 0; r == 0 && fleet && i < 2; i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_EQ, i ? AF_INET6 : AF_INET, 0));
 	if (r == 0) /* its own limits, not those of a worker */
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1,
 				     SCMP_A0(SCMP_CMP_EQ, 0, 0));

@@ -11,4 +11,7 @@
  */
 #pragma once
 
-int confine_loop(void);
+#include <stdbool.h>
+
+/* fleet: it is a member of one, and has connections to its controllers. */
+int confine_loop(bool fleet);

@@ -57,6 +57,7 @@ struct hotfix_change {
 	bool commit_now; /* no trial */
 	bool committed_before;
 	bool disable, forget; /* after REMOVE: mark as disabled; delete the rows */
+	bool take_off;	      /* after REMOVE: nothing is committed any more */
 	bool live;	      /* reached its aim; HOTFIX_WAIT_LIVE is over */
 	bool observe;
 	bool harmful; /* to be quarantined: it goes back for what it did, or did not prove */
@@ -110,7 +111,10 @@ struct hotfixes {
 	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
 	struct restore *restore;
 	struct drift *drift;
-	struct outcomes *outcomes; /* that are owed; NULL: none was so far */
+	struct outcomes *outcomes;     /* that are owed; NULL: none was so far */
+	struct member *member;	       /* of a fleet; NULL */
+	void (*changed)(void *cookie); /* told whenever a change comes a step further; NULL */
+	void *changed_cookie;
 	TAILQ_HEAD(, hotfix) list;
 };
 

@@ -32,6 +32,7 @@
 #include "server/crew.h"
 #include "server/drift.h"
 #include "server/guard.h"
+#include "server/member.h"
 #include "server/parent.h"
 #include "server/privilege.h"
 #include "server/probe.h"
@@ -121,6 +122,9 @@ static void on_reconciled(size_t adopted, void *cookie)
 		event_base_loopbreak(d->base);
 		return;
 	}
+	if (member_new(d->hotfixes, record_host(d->record), &d->hotfixes->member, &fail) < 0)
+		log_event(LOG_ERR, "no member of its fleet: %s%s%s", fail.message,
+			  fail.hint[0] ? "; " : "", fail.hint);
 	revoke_run(d->hotfixes);
 	restore_start(d->hotfixes, on_restored, d);
 	if (drift_start(d->hotfixes) < 0)
@@ -174,7 +178,7 @@ static int become_loop(struct daemon *d, struct fail *reterr_fail)
 	if (r == 0) /* without threads, if need be */
 		store_hashing_new(path, &d->hashing);
 	if (r == 0)
-		r = confine_loop();
+		r = confine_loop(config_is_member(&d->config));
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL,
 				"privileges could not be given up: %s", strerror(-r));
@@ -305,6 +309,8 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 static void close_daemon(struct daemon *d)
 {
 	api_free(d->api);
+	if (d->hotfixes)
+		member_free(d->hotfixes->member);
 	hotfixes_free(d->hotfixes);
 	record_free(d->record);
 	events_free(d->events);

@@ -66,6 +66,35 @@ static bool is_one_of(const char *word, const char *list)
 	return false;
 }
 
+int policy_may_take_off(const struct directive *d, const struct policy_take_off_facts *f,
+			struct fail *reterr_fail)
+{
+	char window[CLOCK_DURATION_BYTES];
+
+	if (!f->rollout[0] || strcmp(f->rollout, d->rollout) != 0 || f->serial != d->from)
+		fail_set(reterr_fail, FAIL_POLICY,
+			 "directive: %s@%" PRIu64 " did not come here by the rollout %s",
+			 d->name, d->from, d->rollout);
+	else if (f->from_serial)
+		fail_set(reterr_fail, FAIL_POLICY,
+			 "directive: serial %" PRIu64
+			 " of %s was committed here before: that is where a rollback goes",
+			 f->from_serial, d->name);
+	else if (f->floor)
+		fail_set(reterr_fail, FAIL_POLICY,
+			 "directive: the root sets a floor for %s: no director takes it off",
+			 d->name);
+	else if (!f->undo_ms || f->now_ms > f->committed_ms + f->undo_ms)
+		fail_set(reterr_fail, FAIL_POLICY,
+			 "directive: %s was committed longer ago than [fleet] undo_window (%s)",
+			 d->name, clock_format_duration(f->undo_ms, window));
+	else
+		return 0;
+	return fail_hint(reterr_fail,
+			 "a revocation that the release keys signed, with "
+			 "force-rollback, takes it off; or hotfixctl disable here");
+}
+
 int policy_may_direct(const struct directive *d, const struct policy_directive_facts *f,
 		      struct fail *reterr_fail)
 {
@@ -190,6 +219,15 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 					 m->conflicts[i]);
 		}
 	return manifest_fits_kernel(m, f->release, f->machine, reterr_fail);
+}
+
+uint64_t policy_trial_fit(const struct manifest *m, uint64_t asked_ms)
+{
+	if (!asked_ms)
+		return 0;
+	return asked_ms < m->trial_min_ms   ? m->trial_min_ms
+	       : asked_ms > m->trial_max_ms ? m->trial_max_ms
+					    : asked_ms;
 }
 
 int policy_trial_ms(const struct manifest *m, uint64_t asked_ms, uint64_t *ret_ms,

@@ -57,6 +57,23 @@ struct policy_directive_facts {
 	bool nonce_used;
 };
 
+/* For a rollback to 0: what is known of how the version came here. */
+struct policy_take_off_facts {
+	uint64_t now_ms;       /* authority_now_ms() */
+	const char *rollout;   /* that brought what is committed; "": none did */
+	uint64_t serial;       /* that it brought */
+	uint64_t from_serial;  /* what was committed before it */
+	uint64_t committed_ms; /* when it was */
+	uint64_t undo_ms;      /* for so long it may be taken off; 0: never */
+	uint64_t floor;	       /* of the root */
+};
+
+/*
+ * FAIL_POLICY: only the rollout that brought a first version may take it off, soon after. So whoever
+ * has the keys of a director strips nothing that was there before him.
+ */
+int policy_may_take_off(const struct directive *d, const struct policy_take_off_facts *f,
+			struct fail *reterr_fail);
 int policy_may_direct(const struct directive *d, const struct policy_directive_facts *f,
 		      struct fail *reterr_fail);
 /* FAIL_POLICY: further above mark and floor than one version may go. */
@@ -67,6 +84,8 @@ int policy_boot_allows(enum policy_boot boot, struct fail *reterr_fail);
 int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail);
 
 /* trial_ms 0: the manifest's default. Otherwise it must lie within the manifest's bounds. */
+uint64_t policy_trial_fit(const struct manifest *m,
+			  uint64_t asked_ms); /* the nearest that is */
 int policy_trial_ms(const struct manifest *m, uint64_t asked_ms, uint64_t *ret_ms,
 		    struct fail *reterr_fail);
 

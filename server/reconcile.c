@@ -164,12 +164,16 @@ static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *
 	v = h->gate ? gate_version(h->gate, committed) : (struct gate_version){0};
 
 	if (open.found &&
-	    (is_verb(&open.change, "disable") || is_verb(&open.change, "remove"))) {
+	    (is_verb(&open.change, "disable") || is_verb(&open.change, "remove") ||
+	     is_verb(&open.change, "take_off"))) {
 		end_open(all, &open.change, "failed", "INTERRUPTED", "taken up again at start");
+		if (is_verb(&open.change, "take_off"))
+			verb_take_off(h, "taken up again at start", open.change.actor_uid, &id);
 		if (is_verb(&open.change, "disable"))
 			verb_disable(all, h->name, "taken up again at start",
 				     open.change.actor_uid, &id, &fail);
-		else if (h->gate || !has_row || row.disabled)
+		else if (is_verb(&open.change, "remove") &&
+			 (h->gate || !has_row || row.disabled))
 			verb_remove(all, h->name, open.change.serial, open.change.actor_uid,
 				    &id, &fail);
 		goto out;

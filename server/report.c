@@ -14,6 +14,7 @@
 #include "lib/json.h"
 #include "lib/version.h"
 #include "server/authority.h"
+#include "server/member.h"
 #include "server/outcome.h"
 #include "store/bundle.h"
 
@@ -338,14 +339,14 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
 	authority_warning(all->store, warning, sizeof(warning));
 	return json_pack(
-		"{s:i, s:{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:s, s:o}",
+		"{s:i, s:{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:s, s:o, s:o}",
 		"schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid", (int)d->pid,
 		"loop_pid", (int)d->loop_pid, "user", (json_int_t)d->uid, "boot_id",
 		clock_boot_id(), "started", stamp(d->started_ms), "state_dir", d->state_dir,
 		"bpffs", d->bpffs, "socket", d->socket, "adopted", (json_int_t)d->adopted,
 		"kill_switch", boots[all->boot], "kernel", kernel_json(d->lsm), "trust_warning",
 		warning[0] ? json_string(warning) : json_null(), "host_id", all->host_id,
-		"hotfixes", hotfixes);
+		"fleet", member_json(all->member), "hotfixes", hotfixes);
 }
 
 static int add_version(const struct store_version *v, void *cookie)

@@ -12,6 +12,8 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "server/authority.h"
+#include "server/intake.h"
+#include "server/member.h"
 #include "server/policy.h"
 #include "server/revoke.h"
 #include "server/outcome.h"
@@ -257,6 +259,15 @@ static void add_checks(struct api *a, const json_t *report)
 						"root", "status", "warn", "value", warning,
 						"how", "the root in force", "why", "hint",
 						"hotfixctl trust rotate makes the next one"));
+	if (checks && member_complaint(a->c.hotfixes->member, warning, sizeof(warning)))
+		json_array_append_new(
+			checks,
+			json_pack(
+				"{s:s, s:s, s:s, s:s, s:n, s:s}", "name", "fleet", "status",
+				"warn", "value", warning, "how", "the fleet of this host",
+				"why", "hint",
+				"hotfixctl status shows the controller; what runs goes on, and "
+				"trials end, without it"));
 }
 
 static void on_looked(const struct worker_result *result, void *cookie)
@@ -358,22 +369,12 @@ int resource_doctor_bundle(struct call *call, struct fail *reterr_fail)
  * Who was told no by signature, policy or what this host can: a decision, so it leaves a row.
  * Returns r.
  */
-static void alarm_of(struct call *call, const char *subject, enum fail_code code,
-		     const char *message)
-{
-	log_event(LOG_ALERT, "alarm code=%s subject=%s uid=%u why=\"%s\"", fail_name(code),
-		  subject, call->uid, message);
-	events_emit(call->api->c.events,
-		    json_pack("{s:s, s:s, s:s, s:s}", "kind", "alarm", "code", fail_name(code),
-			      "subject", subject, "text", message));
-}
-
 static int refusal_of(struct call *call, const char *action, const char *subject, int r,
 		      const struct fail *fail)
 {
-	/* Two of what there can be only one: somebody has a key who should not. */
 	if (r < 0 && fail->code == FAIL_EQUIVOCATION)
-		alarm_of(call, subject, fail->code, fail->message);
+		intake_alarm(call->api->c.hotfixes, subject, fail->code, fail->message,
+			     call->uid);
 	if (r < 0 && (fail_exit(fail->code) == fail_exit(FAIL_POLICY) ||
 		      fail_exit(fail->code) == fail_exit(FAIL_INCOMPATIBLE)))
 		call_audit_refusal(call, action, subject, fail);
@@ -396,12 +397,11 @@ static int import_revocation(struct call *call, const uint8_t *bytes, size_t len
 			     struct fail *reterr_fail)
 {
 	struct revocation v;
-	int r = authority_import_revocation(call->api->c.store, bytes, len, call->uid, &v,
-					    reterr_fail);
+	int r = intake_revocation(call->api->c.hotfixes, bytes, len, call->uid, &v,
+				  reterr_fail);
 
 	if (r < 0)
 		return r;
-	revoke_run(call->api->c.hotfixes);
 	call_answer_or_fail(call->req,
 			    json_pack("{s:o}", "revocation", revocation_to_json(&v)));
 	return 0;
@@ -422,7 +422,7 @@ static void on_root_kept(const struct worker_result *result, void *cookie)
 	call.req = call_unpark(p);
 	if (result->ok) {
 		bytes = call_bytes(&call, &len);
-		r = authority_import(call.api->c.store, bytes, len, call.uid, &trust, &fail);
+		r = intake_root_kept(call.api->c.hotfixes, bytes, len, call.uid, &trust, &fail);
 	}
 	if (result->ok && r == 0) {
 		call_answer_or_fail(call.req, json_pack("{s:o}", "root", trust_to_json(trust)));
@@ -432,59 +432,32 @@ static void on_root_kept(const struct worker_result *result, void *cookie)
 	call_refuse(call.req, &fail);
 }
 
-/* The worker verifies, and keeps it; the first one only for a peer that is root. */
 static int import_root(struct call *call, const uint8_t *bytes, size_t len,
 		       struct fail *reterr_fail)
 {
 	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
-	struct worker_job job = {
-		.op = "trust",
-		.bundle = bytes,
-		.bundle_len = len,
-		.peer_fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn)),
-	};
+	int peer_fd = bufferevent_getfd(evhttp_connection_get_bufferevent(conn));
 	struct parked *p = call_park(call);
 	int r;
 
 	if (!p)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	p->uid = call->uid;
-	r = worker_run(call->api->c.workers, &job, on_root_kept, p, &p->worker);
-	if (r == 0)
-		return 0;
-	call_unpark(p);
-	return fail_set(reterr_fail, FAIL_INTERNAL, "no worker could be started: %s",
-			strerror(-r));
-}
-
-struct pinned {
-	struct call *call;
-	const struct catalog *catalog;
-};
-
-static int on_pinned(const struct store_version *v, void *cookie)
-{
-	static const char why[] = "the status of the fleet names other contents for it";
-	const struct pinned *p = cookie;
-	const struct catalog_entry *e = catalog_find(p->catalog, v->name, v->serial);
-	char subject[HOOK_NAME_MAX + 24];
-
-	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v->name, v->serial);
-	if (e && memcmp(e->manifest_sha256, v->manifest_sha256, 32) != 0)
-		alarm_of(p->call, subject, FAIL_EQUIVOCATION, why);
-	return 0;
+	r = intake_root(call->api->c.hotfixes, bytes, len, peer_fd, on_root_kept, p, &p->worker,
+			reterr_fail);
+	if (r < 0)
+		call_unpark(p);
+	return r;
 }
 
 static int import_catalog(struct call *call, const uint8_t *bytes, size_t len,
 			  struct fail *reterr_fail)
 {
 	AUTO(catalog_freep) struct catalog *c = NULL;
-	struct store *s = call->api->c.store;
-	int r = authority_import_catalog(s, bytes, len, call->uid, &c, reterr_fail);
+	int r = intake_catalog(call->api->c.hotfixes, bytes, len, call->uid, &c, reterr_fail);
 
 	if (r < 0)
 		return r;
-	store_each_version(s, NULL, on_pinned, &(struct pinned){.call = call, .catalog = c});
 	call_answer_or_fail(call->req, json_pack("{s:o}", "status", catalog_to_json(c)));
 	return 0;
 }
@@ -517,107 +490,28 @@ int resource_import_trust(struct call *call, struct fail *reterr_fail)
 	return refusal_of(call, "trust import", documents[i].name, r, reterr_fail);
 }
 
-static void describe(const struct bundle *b, uint32_t uid, struct store_version *ret_version)
-{
-	const struct manifest *m = b->manifest;
-
-	*ret_version = (struct store_version){
-		.serial = m->serial, .imported_ms = clock_real_ms(), .imported_uid = uid};
-	snprintf(ret_version->name, sizeof(ret_version->name), "%s", m->name);
-	snprintf(ret_version->label, sizeof(ret_version->label), "%s", m->label);
-	snprintf(ret_version->title, sizeof(ret_version->title), "%s", m->title);
-	memcpy(ret_version->digest, b->digest, sizeof(ret_version->digest));
-	memcpy(ret_version->manifest_sha256, b->manifest_sha256,
-	       sizeof(ret_version->manifest_sha256));
-	memcpy(ret_version->object_sha256, m->object_sha256,
-	       sizeof(ret_version->object_sha256));
-}
-
-/* What a signature alone does not make acceptable. */
-static int check_serial(struct call *call, const struct authority *a, const struct bundle *b,
-			struct fail *reterr_fail)
-{
-	const struct manifest *m = b->manifest;
-	uint64_t high_water;
-	int r = store_high_water(call->api->c.store, m->name, &high_water);
-
-	if (r < 0)
-		return store_error(call->api->c.store, r, reterr_fail);
-	if (authority_pins_other(a, m->name, m->serial, b->manifest_sha256)) {
-		fail_set(reterr_fail, FAIL_EQUIVOCATION,
-			 "%s@%" PRIu64 " is not the version of that serial which the status of "
-			 "the fleet names",
-			 m->name, m->serial);
-		return fail_hint(reterr_fail, "compare with another host: hotfixctl inspect");
-	}
-	return policy_serial_jump(m->name, m->serial, high_water,
-				  trust_floor(a->trust, m->name), reterr_fail);
-}
-
 int resource_import(struct call *call, struct fail *reterr_fail)
 {
-	AUTO(bundle_freep) struct bundle *bundle = NULL;
-	AUTO(authority_freep) struct authority *authority = NULL;
-	struct store *s = call->api->c.store;
-	struct store_version v;
-	struct audit audit;
+	struct intake_bundle b;
 	const uint8_t *bytes;
-	bool already = false;
-	AUTO_JSON json_t *detail = NULL;
-	char subject[HOOK_NAME_MAX + 24], digest[65];
+	char subject[HOOK_NAME_MAX + 24], digest[BYTES_SHA256_HEX];
 	size_t len;
 	int r;
 
-	r = open_body(call, &authority, &bundle, reterr_fail);
-	if (r == 0)
-		r = audit_object(bundle->object, bundle->object_len, &audit, reterr_fail);
-	if (r == 0)
-		r = audit_compare(&audit, bundle->manifest->hooks, bundle->manifest->n_hooks,
-				  reterr_fail);
-	if (r == 0)
-		r = check_serial(call, authority, bundle, reterr_fail);
-	if (r < 0)
-		return refusal_of(call, "import", bundle ? bundle->manifest->name : "?", r,
-				  reterr_fail);
 	bytes = call_bytes(call, &len);
-	describe(bundle, call->uid, &v);
-	v.bundle_bytes = len;
-	snprintf(subject, sizeof(subject), "%s@%" PRIu64, v.name, v.serial);
-	bytes_to_hex(v.digest, sizeof(v.digest), digest);
-	detail = json_pack("{s:s}", "digest", digest);
-	r = store_begin(s);
-	if (r == 0)
-		r = store_put_version(s, &v, bytes, len);
-	if (r == -EEXIST) {
-		already = true;
-		r = 0;
-	} else if (r == 0) {
-		r = store_audit(s, v.imported_ms, call->uid, "import", subject, "done", detail);
-	}
-	if (r == 0 && !already)
-		r = authority_review(s, authority, v.name, v.serial, true, call->uid);
-	if (r == 0)
-		r = store_commit(s);
-	if (r < 0)
-		store_rollback(s);
-	if (r == -EILSEQ) {
-		fail_set(
-			reterr_fail, FAIL_EQUIVOCATION,
-			"%s is stored already with other content: somebody signed two different versions under one serial",
-			subject);
-		fail_hint(
-			reterr_fail,
-			"find out who signed what (hotfixctl inspect FILE); sign the right one under a new serial");
+	r = intake_bundle(call->api->c.hotfixes, bytes, len, call->uid, &b, reterr_fail);
+	if (r < 0) {
+		if (b.serial)
+			snprintf(subject, sizeof(subject), "%s@%" PRIu64, b.name, b.serial);
+		else
+			snprintf(subject, sizeof(subject), "%s", b.name[0] ? b.name : "?");
 		return refusal_of(call, "import", subject, r, reterr_fail);
 	}
-	if (r < 0)
-		return store_error(s, r, reterr_fail);
-	if (!already)
-		log_event(LOG_NOTICE, "imported hotfix=%s serial=%" PRIu64 " digest=%s uid=%u",
-			  v.name, v.serial, digest, call->uid);
-	call_answer_or_fail(call->req, json_pack("{s:s, s:I, s:s, s:b}", "name", v.name,
-						 "serial", (json_int_t)v.serial, "digest",
-						 digest, "already", (int)already));
+	call_answer_or_fail(call->req,
+			    json_pack("{s:s, s:I, s:s, s:b}", "name", b.name, "serial",
+				      (json_int_t)b.serial, "digest",
+				      bytes_to_hex(b.digest, sizeof(b.digest), digest),
+				      "already", (int)b.already));
 	return 0;
 }
 

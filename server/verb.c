@@ -113,6 +113,30 @@ static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back
 	return policy_may_apply(&facts, reterr_fail);
 }
 
+/* Who may say so, and only once. */
+static int obey(struct hotfixes *all, const struct directive *d, const struct store_hotfix *row,
+		struct fail *reterr_fail)
+{
+	struct policy_directive_facts facts = {
+		.now_ms = authority_now_ms(all->store, true),
+		.host = all->host_id,
+		.groups = all->config->groups,
+		.committed_serial = row->disabled ? 0 : row->committed_serial};
+	int r = store_nonce_used(all->store, d->nonce, &facts.nonce_used);
+
+	if (r < 0)
+		return store_error(all->store, r, reterr_fail);
+	return policy_may_direct(d, &facts, reterr_fail);
+}
+
+static int spend(struct hotfixes *all, const struct directive *d, struct fail *reterr_fail)
+{
+	int r = store_use_nonce(all->store, d->nonce, d->name, d->expires_ms,
+				authority_now_ms(all->store, true));
+
+	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
+}
+
 /* Loads serial as a new version: the common part of apply, enable and a cold rollback. */
 static int start_stage(struct hotfix *h, const char *verb, const struct verb_apply *a,
 		       bool back, const char *reason, struct fail *reterr_fail)
@@ -126,13 +150,25 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
 	if (r == 0)
 		r = check_policy(h, bundle, back, a->directed, reterr_fail);
+	if (r == 0 && a->directive &&
+	    (a->directive->to != a->serial ||
+	     memcmp(a->directive->manifest_sha256, bundle->manifest_sha256,
+		    sizeof(bundle->manifest_sha256)) != 0))
+		r = fail_set(reterr_fail, FAIL_POLICY,
+			     "directive: it names another version than the one that is stored");
 	if (r == 0)
-		r = policy_trial_ms(bundle->manifest, a->trial_ms, &c->trial_ms, reterr_fail);
+		r = policy_trial_ms(
+			bundle->manifest,
+			a->fit_trial_ms ? policy_trial_fit(bundle->manifest, a->fit_trial_ms)
+					: a->trial_ms,
+			&c->trial_ms, reterr_fail);
 	if (r < 0)
 		return r;
 	hotfix_attach_gate(h);
 	c->trial_max_ms = bundle->manifest->trial_max_ms;
 	c->min_calls = bundle->manifest->trial_min_calls;
+	if (c->min_calls < a->min_calls)
+		c->min_calls = a->min_calls;
 	c->commit_now = a->commit;
 	c->observe = a->observe;
 	c->old_index = h->gate ? gate_committed(h->gate) : 0;
@@ -142,6 +178,11 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	if ((!back || !a->commit) &&
 	    watch_new(h->all->watches, bundle, buf, len, NULL, &c->watch) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = a->directive ? spend(h->all, a->directive, reterr_fail) : 0;
+	if (r < 0) {
+		change_clear(c);
+		return r;
+	}
 	r = change_begin(h, verb, a->serial, a->actor_uid, back, reterr_fail);
 	if (r < 0)
 		return r;
@@ -152,6 +193,7 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 	       uint64_t *ret_change, struct fail *reterr_fail)
 {
 	struct verb_apply a = *apply;
+	struct store_hotfix row = {0};
 	struct store_version version;
 	struct hotfix *h;
 	int r;
@@ -178,7 +220,20 @@ int verb_apply(struct hotfixes *all, const char *name, const struct verb_apply *
 			 a.serial);
 		return fail_hint(reterr_fail, "nothing to do; hotfixctl show %s", name);
 	}
-	r = start_stage(h, "apply", &a, false, NULL, reterr_fail);
+	if (a.directive) {
+		r = store_get_hotfix(all->store, name, &row);
+		if (r < 0 && r != -ENOENT)
+			return store_error(all->store, r, reterr_fail);
+		if (row.disabled) {
+			fail_set(reterr_fail, FAIL_POLICY,
+				 "%s was disabled here: no director brings it back", name);
+			return fail_hint(reterr_fail, "hotfixctl enable %s on this host", name);
+		}
+		r = obey(all, a.directive, &row, reterr_fail);
+		if (r < 0)
+			return r;
+	}
+	r = start_stage(h, "apply", &a, false, a.reason, reterr_fail);
 	if (r == 0)
 		*ret_change = h->change.id;
 	return r;
@@ -269,27 +324,40 @@ static int refuse_barred(struct hotfixes *all, const char *name, uint64_t serial
 	return 0;
 }
 
-/* Who may say so, and only once. */
-static int obey(struct hotfixes *all, const struct directive *d, const struct store_hotfix *row,
-		struct fail *reterr_fail)
+void verb_take_off(struct hotfix *h, const char *reason, uint32_t actor_uid,
+		   uint64_t *ret_change)
 {
-	struct policy_directive_facts facts = {.now_ms = authority_now_ms(all->store, true),
-					       .host = all->host_id,
-					       .groups = all->config->groups,
-					       .committed_serial = row->committed_serial};
-	int r = store_nonce_used(all->store, d->nonce, &facts.nonce_used);
-
-	if (r < 0)
-		return store_error(all->store, r, reterr_fail);
-	return policy_may_direct(d, &facts, reterr_fail);
+	h->change.take_off = true;
+	snprintf(h->change.reason, sizeof(h->change.reason), "%s", reason);
+	change_begin(h, "take_off", hotfix_live_serial(h), actor_uid, true, NULL);
+	*ret_change = h->change.id;
+	change_take_off(h);
 }
 
-static int spend(struct hotfixes *all, const struct directive *d, struct fail *reterr_fail)
+/* As policy_may_take_off() has it. */
+static int check_take_off(struct hotfixes *all, const struct directive *d,
+			  struct fail *reterr_fail)
 {
-	int r = store_use_nonce(all->store, d->nonce, d->name, d->expires_ms,
-				authority_now_ms(all->store, true));
+	AUTO(trust_freep) struct trust *trust = NULL;
+	struct store_origin o = {0};
+	struct policy_take_off_facts f;
+	int r = authority_trust(all->store, &trust, reterr_fail);
 
-	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
+	if (r < 0)
+		return r;
+	r = store_get_origin(all->store, d->name, &o);
+	if (r < 0 && r != -ENOENT)
+		return store_error(all->store, r, reterr_fail);
+	f = (struct policy_take_off_facts){
+		.now_ms = authority_now_ms(all->store, true),
+		.rollout = o.rollout,
+		.serial = o.serial,
+		.from_serial = o.from_serial,
+		.committed_ms = o.at_ms,
+		.undo_ms = all->config->undo_window_ms,
+		.floor = trust_floor(trust, d->name),
+	};
+	return policy_may_take_off(d, &f, reterr_fail);
 }
 
 int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const char *reason,
@@ -327,6 +395,14 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 		fail_set(reterr_fail, FAIL_CONFLICT, "%s is disabled: no version of it runs",
 			 name);
 		return fail_hint(reterr_fail, "hotfixctl enable %s first", name);
+	}
+	if (directive && !directive->to) {
+		r = check_take_off(all, directive, reterr_fail);
+		if (r == 0)
+			r = spend(all, directive, reterr_fail);
+		if (r == 0)
+			verb_take_off(h, reason, actor_uid, ret_change);
+		return r;
 	}
 	if (!to) {
 		r = store_previous_serial(all->store, name, row.committed_serial, &to);

@@ -171,7 +171,8 @@ int facts_read(const struct fleet_host *h, const struct facts_query *q, struct f
 	f.facts.committed = number(one, "committed");
 	f.facts.quarantined = has_number(json_object_get(one, "quarantined"), q->serial);
 	f.facts.held = h->held || json_is_true(json_object_get(health, "hold")) ||
-		       json_is_true(json_object_get(health, "freeze"));
+		       json_is_true(json_object_get(health, "freeze")) ||
+		       json_is_true(json_object_get(one, "held"));
 	f.facts.missed = q->heartbeat_ms ? h->silent_ms / q->heartbeat_ms : 0;
 	f.live = number(one, "live");
 	f.trial = number(one, "trial");

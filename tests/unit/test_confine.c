@@ -22,7 +22,7 @@ static int confined(int (*try)(void))
 	int status;
 
 	if (pid == 0)
-		_exit(confine_loop() < 0 ? 99 : try());
+		_exit(confine_loop(false) < 0 ? 99 : try());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
