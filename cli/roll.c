@@ -111,7 +111,7 @@ static void add_name(struct group *g, const char *name, bool all)
 static void print_wave(struct text_table *t, const json_t *plan, const json_t *wave, bool all)
 {
 	const json_t *hosts = json_object_get(plan, "hosts"), *members, *v;
-	const char *name = text_of(wave, "name");
+	const char *name = json_string_value(json_object_get(wave, "name"));
 	struct group *groups;
 	size_t n = 0, i, k;
 
@@ -142,15 +142,15 @@ static void print_wave(struct text_table *t, const json_t *plan, const json_t *w
 		if (g->n > g->shown)
 			snprintf(g->names + len, sizeof(g->names) - len, " +%zu",
 				 g->n - g->shown);
-		text_table_line(t, k ? "" : name, text_safe(g->build), text_safe(g->zone),
-				text_u64(g->n), g->names,
+		text_table_line(t, k ? "" : text_safe(name), text_safe(g->build),
+				text_safe(g->zone), text_u64(g->n), g->names,
 				k ? ""
 				  : text_seconds((uint64_t)json_integer_value(
 					    json_object_get(wave, "bake_ms"))));
 		free((char *)(uintptr_t)g->build);
 	}
 	if (!n)
-		text_table_line(t, name, "-", "", "0", "",
+		text_table_line(t, text_safe(name), "-", "", "0", "",
 				text_seconds((uint64_t)json_integer_value(
 					json_object_get(wave, "bake_ms"))));
 	free(groups);

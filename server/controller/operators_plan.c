@@ -422,7 +422,7 @@ static int begin(struct call *call, bool stores)
 	if (!roots_trust(call->o->c->roots)) {
 		call_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
 		return call_hint(call, "import the root of the release keys first: "
-				       "hotfixctl trust import ROOT");
+				       "hotfixctl --context NAME trust import ROOT");
 	}
 	return call_wait(call, fleet_bundles(call->o->c->fleet, call_done, call),
 			 on_plan_bundles);

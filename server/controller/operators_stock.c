@@ -21,7 +21,7 @@ static const struct trust *trust_of(struct call *call)
 	if (!t) {
 		call_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
 		call_hint(call, "import the root of the release keys first: "
-				"hotfixctl trust import ROOT");
+				"hotfixctl --context NAME trust import ROOT");
 	}
 	return t;
 }
