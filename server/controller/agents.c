@@ -956,7 +956,8 @@ static void on_revoked(struct fleet_answer *answer, void *cookie)
 			}
 		}
 	}
-	qsort(all, n, 32, compare_hashes);
+	if (n)
+		qsort(all, n, 32, compare_hashes);
 	free(a->revoked.fingerprint);
 	a->revoked.fingerprint = all;
 	a->revoked.n = n;

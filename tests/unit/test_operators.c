@@ -79,9 +79,10 @@ static void stop_controller(void)
 	int status;
 
 	kill(controller, SIGTERM);
-	/* Its log is read to the end, so that it never waits for us. */
+	/* Its log is read to the end, so that it never waits for us; what crashed has left more in it. */
 	for (char line[512]; fgets(line, sizeof(line), controller_log);)
-		;
+		if (line[0] < '0' || line[0] > '9')
+			fprintf(stderr, "# %s", line);
 	fclose(controller_log);
 	assert_int_equal(waitpid(controller, &status, 0), controller);
 	assert_int_equal(status, 0);
@@ -139,6 +140,7 @@ static int send_request(struct who who, const struct request *q)
 	struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
 	char url[512], line[256];
 	long status = 0;
+	CURLcode code;
 
 	answer_len = 0;
 	answer[0] = answer_headers[0] = 0;
@@ -172,8 +174,11 @@ static int send_request(struct who who, const struct request *q)
 	}
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	if (curl_easy_perform(curl) == CURLE_OK)
+	code = curl_easy_perform(curl);
+	if (code == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	else
+		snprintf(answer, sizeof(answer), "%s", curl_easy_strerror(code));
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(headers);
 	doc = json_loads(answer, 0, NULL);

@@ -1,0 +1,393 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# where: native
+# timeout: 400
+#
+# A controller, hosts that are made up (tests/fleet/simulate), and hotfixctl with a context: what people
+# do with a fleet.
+
+# shellcheck source=tests/scenario/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+simulate=$PWD/$B/tests/fleet/simulate
+export HOTFIXCTL_CONTEXTS=$T/contexts.json
+unset HOTFIXCTL_CONTEXT
+
+# Fast, for twelve hosts: what bakes for hours bakes for nothing.
+spec='canary: {bake: 0}
+waves: [{percent: 50, bake: 0}, {percent: 100, bake: 0}]
+max_in_flight: 100%
+max_per_domain: 100%
+trial: 1s
+progress_deadline: 10m
+'
+
+fleetctl() {
+	timeout -k 5 "$LIMIT" "$bin/hotfixctl" "$@"
+}
+
+# controller: starts the one of $T/fleet, ready when this returns; its ports are in $operators, ...
+controller() {
+	local line
+
+	cat >"$T/fleet.conf" <<-END
+		[controller]
+		state_dir = $T/fleet
+		[agents]
+		listen = 127.0.0.1:0
+		heartbeat = 1s
+		[enroll]
+		listen = 127.0.0.1:0
+		[operators]
+		listen = 127.0.0.1:0
+		[metrics]
+		listen =
+	END
+	mkdir -p "$T/controller" # where end_all finds what is to end
+	"$bin/hotfix-controller" --config "$T/fleet.conf" >"$T/controller/log" 2>&1 &
+	echo $! >"$T/controller/pid"
+	line=$(timeout "$LIMIT" sed '/ ready /q' <(tail -F -n +1 "$T/controller/log" 2>/dev/null)) ||
+		fail "no controller: $(cat "$T/controller/log")"
+	operators=$(sed -n 's/.* operators=\([0-9]*\).*/\1/p' <<<"$line")
+	agents=$(sed -n 's/.* agents=\([0-9]*\).*/\1/p' <<<"$line")
+	[ -n "$operators" ] || fail "no port: $line"
+}
+
+end_controller() {
+	local pid
+
+	pid=$(cat "$T/controller/pid")
+	kill "$pid"
+	"$act" wait $((LIMIT * 1000)) "$pid" || fail "the controller did not end"
+	rm -f "$T/controller/pid"
+}
+
+setup() {
+	keys
+	expect 0 "$bin/hotfix-controller" init --state-dir "$T/fleet" --name 127.0.0.1
+	controller
+	expect 0 fleetctl context set fleet --url "https://127.0.0.1:$operators" \
+		--ca "$T/fleet/operators-ca.crt" --cert "$T/fleet/admin.crt" --key "$T/fleet/admin.key"
+	expect 0 "$bin/hotfixctl" trust init --key "$T/release.pub" --fleet shop \
+		--director "$T/fleet/director.pub" --status-key "$T/fleet/status.pub" --out "$T/fleet-root"
+	expect 0 fleetctl --context fleet trust import "$T/fleet-root"
+	pack fix 1 cc_reno
+	expect 0 fleetctl stock add "$bundle"
+	pack fix 2 cc_reno_v2
+	expect 0 fleetctl --context fleet import "$bundle"
+	printf '%s' "$spec" >"$T/spec.yaml"
+	add_operators
+	hosts
+}
+
+# One of each role, by token: contexts viewer, operator, approver.
+add_operators() {
+	local role
+
+	for role in viewer operator approver; do
+		expect 0 fleetctl operator add "$role" --role "$role" --out "$T/$role.token"
+		expect 0 fleetctl context set "$role" --url "https://127.0.0.1:$operators" \
+			--ca "$T/fleet/operators-ca.crt" --token-file "$T/$role.token"
+	done
+}
+
+# Twelve hosts on two kernels, which do what they are told; commands to them go to descriptor 8.
+hosts() {
+	expect 0 "$simulate" prepare --state-dir "$T/fleet" --database "$T/fleet/fleet.db" \
+		--hosts "$T/hosts" --count 12
+	mkdir "$T/simulated"
+	mkfifo "$T/simulated/in"
+	# Open for us as well: it ends when nobody can say anything to it any more.
+	exec 8<>"$T/simulated/in"
+	"$simulate" run --controllers "https://127.0.0.1:$agents" --ca "$T/fleet/agents-ca.crt" \
+		--hosts "$T/hosts" --root "$T/fleet-root" --kernels "6.1.0-50 6.12.0-1" \
+		<"$T/simulated/in" >"$T/simulated/log" 2>&1 &
+	echo $! >"$T/simulated/pid"
+	eventually all_reported
+}
+
+all_reported() {
+	fleetctl -j host list >"$T/hosts.json" &&
+		[ "$(jq '[.hosts[] | select(.report > 0)] | length' "$T/hosts.json")" = 12 ]
+}
+
+# fresh NAME: a hot-fix that no host has, in stock
+fresh() {
+	pack "$1" 1 cc_reno
+	expect 0 fleetctl stock add "$bundle"
+}
+
+# started ARGUMENT...: a rollout; its id in $id
+started() {
+	expect 0 fleetctl rollout start "$@"
+	id=$(cat "$out")
+}
+
+# state_is STATE: of the rollout $id
+state_is() {
+	[ "$(fleetctl -j rollout status "$id" | jq -r .state)" = "$1" ]
+}
+
+pauses() {
+	fleetctl -j rollout status "$id" | jq -e --arg p "$1" '.pauses | index($p)' >/dev/null
+}
+
+# --- contexts --------------------------------------------------------------------------------
+
+test_a_context_says_where_and_as_whom() {
+	export HOTFIXCTL_CONTEXTS=$T/own/contexts.json
+	expect 2 fleetctl host list
+	says 'No context is in use' 'context use'
+	expect 2 fleetctl context set a --url http://127.0.0.1 --ca "$T/root" --token-file "$T/viewer.token"
+	says 'https://'
+	expect 2 fleetctl context set a --url https://127.0.0.1 --ca "$T/root"
+	says token_file
+	expect 3 fleetctl context set a --url https://127.0.0.1 --ca "$T/root" --token-file "$T/none"
+	cp "$T/viewer.token" "$T/open.token"
+	chmod 644 "$T/open.token"
+	expect 11 fleetctl context set a --url https://127.0.0.1 --ca "$T/root" --token-file "$T/open.token"
+	says 'can be read by others' 'chmod 600'
+	! [ -e "$HOTFIXCTL_CONTEXTS" ] || fail "it was written all the same"
+	cd "$T"
+	expect 0 fleetctl context set one --url https://127.0.0.1:1/ --ca fleet/operators-ca.crt \
+		--token-file viewer.token
+	cd - >/dev/null
+	same 600 "$(stat -c %a "$HOTFIXCTL_CONTEXTS")" mode
+	same "$T/viewer.token" "$(jq -r .contexts.one.token_file "$HOTFIXCTL_CONTEXTS")"
+	expect 0 fleetctl context set two --url https://127.0.0.1:2 --ca "$T/fleet/operators-ca.crt" \
+		--cert "$T/fleet/admin.crt" --key "$T/fleet/admin.key"
+	expect 0 fleetctl -j context list
+	json '.current + " " + (.contexts | keys | join(","))' 'one one,two'
+	expect 2 fleetctl context use tow
+	says 'did you mean two'
+	expect 0 fleetctl context use two
+	expect 10 fleetctl host list
+	says 'https://127.0.0.1:2 cannot be reached'
+	HOTFIXCTL_CONTEXT=one expect 10 fleetctl host list
+	says 'https://127.0.0.1:1 cannot be reached'
+	expect 0 fleetctl context remove two
+	expect 2 fleetctl context show
+}
+
+test_what_is_about_this_host_does_not_go_to_a_fleet() {
+	expect 2 fleetctl --context fleet apply fix
+	says 'does not speak to a fleet'
+	expect 2 fleetctl --socket "$T/none" host list
+	says 'speaks to a fleet'
+	expect 2 fleetctl --socket "$T/none" --context fleet import "$T/fix@1.hotfix"
+	# And what may be about either is about this host.
+	expect 10 "$bin/hotfixctl" --socket "$T/none" status
+	says 'hotfixd cannot be reached'
+}
+
+test_who_the_controller_is_and_who_asks_is_checked() {
+	expect 0 fleetctl context set wrong --url "https://127.0.0.1:$operators" \
+		--ca "$T/fleet/agents-ca.crt" --cert "$T/fleet/admin.crt" --key "$T/fleet/admin.key"
+	expect 10 fleetctl --context wrong host list
+	says 'is not who context wrong trusts'
+	sed 's/[0-9a-f]$/x/; s/x$/0/' "$T/viewer.token" | sed 's/^hfo1\.../hfo1.00/' >"$T/bad.token"
+	chmod 600 "$T/bad.token"
+	expect 0 fleetctl context set wrong --url "https://127.0.0.1:$operators" \
+		--ca "$T/fleet/operators-ca.crt" --token-file "$T/bad.token"
+	expect 11 fleetctl --context wrong host list
+	says 'nobody has this token'
+	echo junk >"$T/bad.token"
+	expect 4 fleetctl --context wrong host list
+	says 'holds no token'
+	expect 0 fleetctl context remove wrong
+}
+
+test_a_role_is_what_it_says() {
+	expect 0 fleetctl --context viewer host list
+	expect 11 fleetctl --context viewer rollout start fix
+	says 'viewer is a viewer; for this one must be operator'
+	expect 11 fleetctl --context viewer stop-the-line --reason x
+	expect 11 fleetctl --context operator enroll token
+	expect 0 fleetctl --context operator rollout plan fix
+	expect 11 fleetctl --context operator rollout approve none
+	expect 0 fleetctl --context fleet audit
+	says DENIED
+	expect 0 fleetctl --context fleet audit --verify
+	says 'is whole'
+}
+
+# --- hosts and stock -------------------------------------------------------------------------
+
+test_hosts_are_labelled_held_and_pinned_by_name() {
+	local name
+
+	name=$(fleetctl -j host list | jq -r '.hosts[0].name')
+	expect 0 fleetctl host label "$name" rack=17 tier=odd
+	expect 0 fleetctl -j host list --selector rack=17
+	json '[.hosts[].name] | join(" ")' "$name"
+	expect 0 fleetctl host hold "$name" --reason disk
+	says held
+	expect 0 fleetctl -j rollout plan fix
+	json '[.excluded[]] | join(" ")' hold
+	expect 0 fleetctl host unhold "$name"
+	expect 0 fleetctl host pin "$name" 1
+	expect 0 fleetctl -j rollout plan fix@2
+	json '[.excluded[]] | join(" ")' pinned
+	expect 2 fleetctl host pin "$name"
+	expect 0 fleetctl host pin "$name" --none
+	expect 0 fleetctl host label "$name" rack= tier=
+	expect 3 fleetctl host show nobody-has-this-name
+	says 'host list'
+}
+
+test_a_plan_shows_each_wave_by_kernel_build_and_zone() {
+	expect 0 fleetctl rollout plan fix --spec "$T/spec.yaml"
+	says 'fix@2: 12 of 12 hosts' 'canary +6.1.0-50' '6.12.0-1' 'wave-2'
+	expect 0 fleetctl -j rollout plan fix@1 --spec "$T/spec.yaml"
+	json '[.waves[].hosts] | join(" ")' '2 4 6'
+	json '[.waves[].members[]] | unique | length' 12
+	json '.waves[0].strata | length' 2
+	expect 2 fleetctl rollout plan fix --spec <(echo 'wavs: []')
+	says wavs
+	expect 4 fleetctl rollout plan fix --spec <(printf 'waves: &a []\ncanary: *a\n')
+	says 'line 1'
+	expect 3 fleetctl rollout plan nothing
+	says 'stock list'
+}
+
+test_stock_that_is_not_signed_for_this_fleet_stays_out() {
+	expect 0 "$bin/hotfixctl" key new --out "$T/stranger" --no-passphrase
+	expect 0 "$bin/hotfixctl" pack --object "$foreign/cc_reno.bpf.o" --name strange --serial 1 \
+		--key "$T/stranger.sec" --out "$T/strange.hotfix"
+	expect 4 fleetctl stock add "$T/strange.hotfix"
+	says 'signed by'
+	expect 0 fleetctl stock list
+	says_not strange
+	expect 3 fleetctl stock drop strange@1
+}
+
+# --- rollouts --------------------------------------------------------------------------------
+
+test_a_rollout_goes_from_canaries_to_all_and_back() {
+	expect 0 fleetctl rollout start fix@1 --spec "$T/spec.yaml" --watch --wait 5m
+	says succeeded
+	id=$(fleetctl -j rollout list | jq -r '.rollouts[-1].id')
+	expect 0 fleetctl -j rollout show "$id"
+	json '[.members[] | select(.state == "committed")] | length' 12
+	json '.history | map(.action) | index("CREATED")' 0
+	expect 0 fleetctl rollout status "$id"
+	says 'wave-2 +6 committed'
+	expect 0 fleetctl host list
+	says 'fix@1'
+	expect 9 fleetctl rollout pause "$id"
+	says 'has ended'
+	started fix@2 --spec "$T/spec.yaml"
+	expect 0 fleetctl rollout watch "$id" --wait 5m
+	expect 0 fleetctl rollout undo "$id" --reason 'tail latency'
+	expect 7 fleetctl rollout watch "$id" --wait 5m
+	says 'rolled_back'
+	eventually all_committed fix 1
+}
+
+# all_committed NAME SERIAL: on every host, as they report it
+all_committed() {
+	fleetctl -j host list |
+		jq -e --arg n "$1" --argjson s "$2" 'all(.hosts[]; (.hotfixes[$n].committed // 0) == $s)' >/dev/null
+}
+
+test_a_gate_waits_for_somebody_and_an_abort_is_final() {
+	fresh gated
+	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
+	started gated --spec "$T/gate.yaml"
+	expect 9 fleetctl rollout watch "$id" --until-paused --wait 5m
+	pauses gate || fail "not at its gate: $(cat "$out")"
+	expect 8 fleetctl rollout watch "$id" --wait 1s
+	says 'goes on'
+	expect 0 fleetctl rollout pause "$id" --reason 'looking at it'
+	pauses manual || fail "not paused"
+	expect 0 fleetctl rollout resume "$id"
+	expect 0 fleetctl --context operator rollout abort "$id" --reason 'a mistake'
+	expect 9 fleetctl rollout watch "$id" --wait 5m
+	expect 9 fleetctl rollout resume "$id"
+	says 'has ended|cannot be resumed'
+}
+
+test_who_wrote_a_rollout_does_not_approve_it() {
+	fresh approved
+	printf '%sapprovals: 1\n' "$spec" >"$T/approve.yaml"
+	expect 0 fleetctl --context approver rollout start approved --spec "$T/approve.yaml"
+	id=$(cat "$out")
+	expect 9 fleetctl rollout watch "$id" --until-paused --wait 1m
+	eventually state_is pending_approval
+	expect 11 fleetctl --context approver rollout approve "$id"
+	says 'cannot approve it'
+	expect 0 fleetctl rollout approve "$id"
+	expect 0 fleetctl rollout abort "$id"
+	expect 9 fleetctl rollout watch "$id" --wait 5m
+}
+
+test_the_line_and_freezes_hold_rollouts() {
+	fresh frozen
+	expect 0 fleetctl stop-the-line --reason 'oopses in zone b'
+	expect 0 fleetctl --context viewer status
+	says 'the line is stopped' 'oopses in zone b'
+	started frozen --spec "$T/spec.yaml"
+	eventually pauses stop_the_line
+	expect 11 fleetctl --context operator stop-the-line --clear
+	expect 0 fleetctl freeze add release-day --until 1h --reason 'not today' --hotfix frozen
+	expect 0 fleetctl stop-the-line --clear
+	eventually pauses window
+	expect 2 fleetctl freeze add release-day --reason ''
+	expect 11 fleetctl --context operator freeze remove release-day
+	expect 0 fleetctl --context approver freeze remove release-day
+	expect 0 fleetctl rollout watch "$id" --wait 5m
+}
+
+test_ctrl_c_leaves_a_rollout_alone() {
+	local pid
+
+	fresh interrupted
+	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
+	started interrupted --spec "$T/gate.yaml"
+	"$bin/hotfixctl" rollout watch "$id" >"$T/watched" 2>&1 &
+	pid=$!
+	eventually grep -q "^$id: " "$T/watched"
+	kill -INT "$pid"
+	wait "$pid" && fail "it ended with 0" || same 130 $?
+	grep -q 'goes on' "$T/watched" || fail "$(cat "$T/watched")"
+	expect 0 fleetctl -j rollout status "$id"
+	json .active true
+	expect 0 fleetctl rollout abort "$id"
+}
+
+test_a_terminal_is_drawn_over() {
+	fresh drawn
+	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
+	started drawn --spec "$T/gate.yaml"
+	script -qec "stty cols 100 rows 40; $bin/hotfixctl rollout watch $id --until-paused --wait 2m" "$T/terminal" \
+		</dev/null >/dev/null 2>&1 || :
+	grep -q 'canary' "$T/terminal" || fail "$(cat "$T/terminal")"
+	grep -q $'\033\[[0-9]*A' "$T/terminal" || [ "$(grep -c "$id" "$T/terminal")" = 1 ] ||
+		fail "it was not drawn over"
+	expect 0 fleetctl rollout abort "$id"
+}
+
+# --- the database ----------------------------------------------------------------------------
+
+test_a_database_moves_to_postgresql_and_back() {
+	end_controller
+	expect 0 tests/pg/run -- bash -c "
+		set -e
+		'$bin/hotfixctl' -j store migrate --from '$T/fleet/fleet.db' --to \"\$PG_URL\" >'$T/there.json'
+		! '$bin/hotfixctl' store migrate --from '$T/fleet/fleet.db' --to \"\$PG_URL\" 2>'$T/again'
+		'$bin/hotfixctl' -j store migrate --from \"\$PG_URL\" --to '$T/back.db' >'$T/back.json'"
+	same "$(jq -c . "$T/there.json")" "$(jq -c . "$T/back.json")"
+	[ "$(jq .rows "$T/there.json")" -gt 20 ] || fail "$(cat "$T/there.json")"
+	grep -q 'empty' "$T/again" || fail "$(cat "$T/again")"
+	expect 3 fleetctl store migrate --from "$T/none.db" --to "$T/more.db"
+	! [ -e "$T/none.db" ] || fail "it was made"
+	cp "$T/back.db" "$T/fleet/fleet.db"
+	rm -f "$T"/fleet/fleet.db-*
+	controller
+	expect 0 fleetctl context set fleet --url "https://127.0.0.1:$operators"
+	expect 0 fleetctl --context fleet audit --verify
+	expect 0 fleetctl stock list
+	says 'fix +2'
+}
+
+run_tests "$@"
