@@ -140,7 +140,8 @@ struct agent_status {
 };
 
 /* connections: how many may be open and idle; twice the number of agents. */
-int agent_net_new(struct event_base *base, size_t connections, struct agent_net **ret_net);
+int agent_net_new(struct event_base *base, size_t connections, struct agent_net **ret_net,
+		  struct fail *reterr_fail);
 /* After its agents. */
 struct agent_net *agent_net_free(struct agent_net *net);
 

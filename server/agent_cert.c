@@ -8,17 +8,28 @@
 #include <string.h>
 #include <time.h>
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
+#include "server/agent_lib.h"
 #include "store/bytes.h"
 
-DEFINE_AUTO(BIO, BIO_free)
-DEFINE_AUTO(EVP_PKEY, EVP_PKEY_free)
-DEFINE_AUTO(X509, X509_free)
-DEFINE_AUTO(X509_REQ, X509_REQ_free)
+static inline void bio_freep(BIO **bio)
+{
+	BIO_free(*bio);
+}
+
+static inline void pkey_freep(EVP_PKEY **key)
+{
+	EVP_PKEY_free(*key);
+}
+
+static inline void cert_freep(X509 **cert)
+{
+	X509_free(*cert);
+}
+
+static inline void req_freep(X509_REQ **req)
+{
+	X509_REQ_free(*req);
+}
 
 /* A file that wants a passphrase is none of ours: nobody is there to be asked. */
 static int no_passphrase(char *buf, int size, int rwflag, void *cookie)
@@ -29,7 +40,7 @@ static int no_passphrase(char *buf, int size, int rwflag, void *cookie)
 
 static EVP_PKEY *read_key(const char *pem)
 {
-	AUTO(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
+	AUTO(bio_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
 	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
 
 	ERR_clear_error();
@@ -38,7 +49,7 @@ static EVP_PKEY *read_key(const char *pem)
 
 static X509 *read_first(const char *pem)
 {
-	AUTO(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
+	AUTO(bio_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
 	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL;
 
 	ERR_clear_error();
@@ -72,8 +83,8 @@ static uint64_t seconds_of(const ASN1_TIME *t)
 int agent_cert_read(const char *pem, const char *key_pem, struct agent_cert *ret_cert,
 		    struct fail *reterr_fail)
 {
-	AUTO(EVP_PKEY_freep) EVP_PKEY *key = read_key(key_pem);
-	AUTO(X509_freep) X509 *cert = read_first(pem);
+	AUTO(pkey_freep) EVP_PKEY *key = read_key(key_pem);
+	AUTO(cert_freep) X509 *cert = read_first(pem);
 	struct agent_cert c = {0};
 	int len;
 
@@ -106,7 +117,7 @@ int agent_cert_read(const char *pem, const char *key_pem, struct agent_cert *ret
 int agent_cert_host(const char *key_pem, char ret_host[AGENT_ID_BYTES],
 		    struct fail *reterr_fail)
 {
-	AUTO(EVP_PKEY_freep) EVP_PKEY *key = read_key(key_pem);
+	AUTO(pkey_freep) EVP_PKEY *key = read_key(key_pem);
 	uint8_t raw[32], digest[BYTES_SHA256];
 	size_t len = sizeof(raw);
 
@@ -124,9 +135,9 @@ int agent_cert_host(const char *key_pem, char ret_host[AGENT_ID_BYTES],
 
 int agent_cert_request(const char *key_pem, char **ret_pem, struct fail *reterr_fail)
 {
-	AUTO(EVP_PKEY_freep) EVP_PKEY *key = read_key(key_pem);
-	AUTO(X509_REQ_freep) X509_REQ *req = X509_REQ_new();
-	AUTO(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+	AUTO(pkey_freep) EVP_PKEY *key = read_key(key_pem);
+	AUTO(req_freep) X509_REQ *req = X509_REQ_new();
+	AUTO(bio_freep) BIO *bio = BIO_new(BIO_s_mem());
 	char host[AGENT_ID_BYTES];
 	char *pem;
 	int r = agent_cert_host(key_pem, host, reterr_fail);
@@ -149,8 +160,8 @@ int agent_cert_request(const char *key_pem, char **ret_pem, struct fail *reterr_
 int agent_cert_pinned(const char *pem, const char *pin, char **ret_pem,
 		      struct fail *reterr_fail)
 {
-	AUTO(X509_freep) X509 *cert = read_first(pem);
-	AUTO(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+	AUTO(cert_freep) X509 *cert = read_first(pem);
+	AUTO(bio_freep) BIO *bio = BIO_new(BIO_s_mem());
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	char hex[BYTES_SHA256_HEX];
 	unsigned int len = 0;

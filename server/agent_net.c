@@ -13,12 +13,12 @@
 #include <strings.h>
 #include <sys/queue.h>
 
-#include <curl/curl.h>
 #include <event2/dns.h>
 #include <event2/util.h>
 
 #include "lib/clock.h"
 #include "lib/version.h"
+#include "server/agent_lib.h"
 
 #define CONNECT_MS	  10000L
 #define HEADERS_BYTES_MAX 16384
@@ -594,22 +594,30 @@ struct event_base *agent_net_base(struct agent_net *net)
 	return net->base;
 }
 
-int agent_net_new(struct event_base *base, size_t connections, struct agent_net **ret_net)
+int agent_net_new(struct event_base *base, size_t connections, struct agent_net **ret_net,
+		  struct fail *reterr_fail)
 {
 	AUTO(agent_net_freep) struct agent_net *net = calloc(1, sizeof(*net));
 
+	int r;
+
 	if (!net)
-		return -ENOMEM;
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+	r = agent_lib_open(reterr_fail);
+	if (r < 0) {
+		free(take_ptr(net));
+		return r;
+	}
 	net->base = base;
 	TAILQ_INIT(&net->names);
 	TAILQ_INIT(&net->calls);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return -ENOMEM;
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	net->multi = curl_multi_init();
 	net->timer = evtimer_new(base, on_timer, net);
 	net->dns_over = evtimer_new(base, on_dns_over, net);
 	if (!net->multi || !net->timer || !net->dns_over)
-		return -ENOMEM;
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	curl_multi_setopt(net->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
 	curl_multi_setopt(net->multi, CURLMOPT_SOCKETDATA, net);
 	curl_multi_setopt(net->multi, CURLMOPT_TIMERFUNCTION, want_timer);

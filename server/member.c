@@ -1174,8 +1174,10 @@ int member_new(struct hotfixes *all, const struct key *host_or_null, struct memb
 		r = store_each_word(all->store, load_word, m);
 	if (r < 0)
 		return store_error(all->store, r, reterr_fail);
-	if (!m->step || !m->again || agent_net_new(all->base, 4, &m->net) < 0 ||
-	    vitals_new("", -1, &m->vitals) < 0)
+	r = agent_net_new(all->base, 4, &m->net, reterr_fail);
+	if (r < 0)
+		return r;
+	if (!m->step || !m->again || vitals_new("", -1, &m->vitals) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	read_labels(m);
 	measure_anew(m);

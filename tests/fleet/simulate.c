@@ -896,7 +896,7 @@ static int run(void)
 	if (!base || !nets)
 		die("out of memory");
 	for (size_t i = 0; i <= n_hosts / NET_AGENTS; i++)
-		if (agent_net_new(base, 2 * NET_AGENTS, &nets[i]) < 0)
+		if (agent_net_new(base, 2 * NET_AGENTS, &nets[i], NULL) < 0)
 			die("out of memory");
 	more = event_new(base, -1, EV_PERSIST, on_more, &more);
 	watch = event_new(base, -1, EV_PERSIST, on_watch, NULL);

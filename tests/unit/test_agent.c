@@ -20,7 +20,9 @@
 #include <openssl/ssl.h>
 
 #include "lib/json.h"
+#define AGENT_LIB_TABLE /* here OpenSSL is the program's own */
 #include "server/agent.h"
+#include "server/agent_lib.h"
 #include "server/agent_private.h"
 #include "server/controller/park.h"
 #include "server/controller/serve.h"
@@ -445,7 +447,7 @@ static int set_up(void **state)
 	controller.generation = 1;
 	controller.parks = true;
 	base = event_base_new();
-	assert_ok(agent_net_new(base, 4, &net));
+	assert_ok(agent_net_new(base, 4, &net, NULL));
 	assert_ok(park_new(base, 4000, &park));
 	enrolment = listen_as("enroll", TLS_CLIENT_NONE, on_enrolment);
 	agents = listen_as("agents", TLS_CLIENT_REQUIRED, on_agent);
@@ -477,6 +479,7 @@ static int set_up_all(void **state)
 	ca_fingerprint(ca, pin);
 	assert_ok(ca_sign_server(ca, names, 2, unit_path("listener"), now_s, DAY_S, NULL));
 	key = make_key();
+	assert_ok(agent_lib_open(NULL));
 	assert_ok(agent_cert_host(key, host, NULL));
 	return 0;
 }
