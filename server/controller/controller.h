@@ -41,6 +41,7 @@ struct controller {
 	struct enrol *enrol;
 	struct agents *agents;
 	struct operators *operators;
+	struct breaker *breaker;
 	struct owner *owner;
 	struct metrics *metrics;
 	char actor[SETTINGS_NAME_BYTES + 12]; /* "controller:" and its name */

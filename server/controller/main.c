@@ -17,6 +17,7 @@
 #include "lib/log.h"
 #include "lib/version.h"
 #include "server/controller/agents.h"
+#include "server/controller/breaker.h"
 #include "server/controller/catalogue.h"
 #include "server/controller/controller.h"
 #include "server/controller/database.h"
@@ -35,9 +36,10 @@
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
 /* The only list of parts, in the order in which they are made: a line for each. */
-#define PARTS(X) \
-	X(roots) \
-	X(director) X(catalogue) X(reports) X(enrol) X(agents) X(operators) X(owner) X(metrics)
+#define PARTS(X)    \
+	X(roots)    \
+	X(director) \
+	X(catalogue) X(reports) X(enrol) X(agents) X(operators) X(owner) X(breaker) X(metrics)
 
 #define PART(x)                                                            \
 	static int new_##x(struct controller *c, struct fail *reterr_fail) \

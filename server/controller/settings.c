@@ -15,7 +15,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-enum kind { FOLDER, PATH, PATH_OR_NONE, DATABASE, NAME, URL, LISTEN, DURATION, LEVEL };
+enum kind { FOLDER, PATH, PATH_OR_NONE, DATABASE, NAME, URL, LISTEN, DURATION, NUMBER, LEVEL };
 
 #define SECOND 1000ULL
 #define DAY    (86400 * SECOND)
@@ -25,7 +25,7 @@ static const struct {
 	enum kind kind;
 	size_t offset, size;
 	const char *otherwise;
-	uint64_t min_ms, max_ms;
+	uint64_t min_ms, max_ms; /* NUMBER: the numbers themselves */
 	const char *help;
 } settings[] = {
 #define AT(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
@@ -73,6 +73,14 @@ static const struct {
 	 "signs the catalogue; the root of trust names it"},
 	{"status", "valid", NULL, DURATION, AT(status_valid_ms), "24h", 60 * SECOND, 365 * DAY,
 	 "how long a catalogue is good; it is renewed after half of it"},
+	{"breaker", "oopses", NULL, NUMBER, AT(breaker_oopses), "3", 0, 1000000,
+	 "more hosts whose kernel oopses within a minute stop the line; 0: never"},
+	{"breaker", "silent_percent", NULL, NUMBER, AT(breaker_percent), "50", 0, 100,
+	 "of a failure domain: more that fall silent within 10 minutes stop the line; 0: never"},
+	{"breaker", "silent_hosts", NULL, NUMBER, AT(breaker_hosts), "3", 1, 1000000,
+	 "and so many at least"},
+	{"breaker", "domain", NULL, NAME, AT(breaker_domain), "zone", 0, 0,
+	 "the label that names a host's failure domain"},
 #undef AT
 };
 
@@ -156,6 +164,7 @@ static const char *set(struct settings *s, size_t i, const char *value)
 	char min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES];
 	void *at = (char *)s + settings[i].offset;
 	uint64_t ms;
+	char *end;
 
 	switch (settings[i].kind) {
 	case FOLDER:
@@ -195,6 +204,17 @@ static const char *set(struct settings *s, size_t i, const char *value)
 			snprintf(bounds, sizeof(bounds), "is out of bounds: from %s to %s",
 				 clock_format_duration(settings[i].min_ms, min),
 				 clock_format_duration(settings[i].max_ms, max));
+			return bounds;
+		}
+		memcpy(at, &ms, sizeof(ms));
+		return NULL;
+	case NUMBER:
+		ms = strtoull(value, &end, 10);
+		if (strspn(value, "0123456789") != strlen(value) || !value[0] || *end ||
+		    strlen(value) > 18 || ms < settings[i].min_ms || ms > settings[i].max_ms) {
+			snprintf(bounds, sizeof(bounds),
+				 "must be a number from %" PRIu64 " to %" PRIu64,
+				 settings[i].min_ms, settings[i].max_ms);
 			return bounds;
 		}
 		memcpy(at, &ms, sizeof(ms));
@@ -389,6 +409,9 @@ void settings_print(const struct settings *s)
 		if (settings[i].kind == DURATION) {
 			memcpy(&ms, at, sizeof(ms));
 			printf("%" PRIu64 "ms\n", ms);
+		} else if (settings[i].kind == NUMBER) {
+			memcpy(&ms, at, sizeof(ms));
+			printf("%" PRIu64 "\n", ms);
 		} else if (settings[i].kind == LISTEN) {
 			printf("%s\n", format_listen((const void *)at, listen, sizeof(listen)));
 		} else {

@@ -55,6 +55,9 @@ struct settings {
 	char director_key[SETTINGS_PATH_BYTES], status_key[SETTINGS_PATH_BYTES];
 	uint64_t director_valid_ms, status_valid_ms;
 
+	uint64_t breaker_oopses, breaker_percent, breaker_hosts;
+	char breaker_domain[SETTINGS_NAME_BYTES];
+
 	/* command line only */
 	char file[SETTINGS_PATH_BYTES];
 	bool file_given;
