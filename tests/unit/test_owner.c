@@ -818,6 +818,23 @@ static void a_freeze_holds_what_it_names(void **state)
 	UNTIL(count_committed() == 6);
 }
 
+static void outside_of_its_windows_a_rollout_waits(void **state)
+{
+	char start_[CLOCK_TIMESTAMP_BYTES], spec[512];
+
+	(void)state;
+	join_many(4);
+	clock_format_timestamp(clock_real_ms() + 3600000, start_);
+	snprintf(spec, sizeof(spec),
+		 "%.*s,'windows':{'allow':[{'start':'%.19s','duration':'2h'}]}}",
+		 (int)strlen(QUICK) - 1, QUICK, start_);
+	submit("r1", spec);
+	UNTIL(was("r1", "WAITS") && is_in("r1", "scheduled"));
+	assert_int_equal(count_committed(), 0);
+	skew_ms = 3660000;
+	UNTIL(is_in("r1", "succeeded"));
+}
+
 static void who_is_silent_before_he_began_is_not_waited_for(void **state)
 {
 	struct sim *s;
@@ -1040,6 +1057,7 @@ int main(void)
 		EACH(a_version_that_was_undone_is_gone_from_all),
 		EACH(stopping_the_line_stops_within_five_seconds),
 		EACH(a_freeze_holds_what_it_names),
+		EACH(outside_of_its_windows_a_rollout_waits),
 		EACH(who_is_silent_before_he_began_is_not_waited_for),
 		EACH(who_is_lost_in_his_trial_counts_as_failed),
 		EACH(an_older_report_changes_nothing),
