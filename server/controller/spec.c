@@ -292,6 +292,17 @@ static const json_t *take_selector(struct json_fields *f, const char *key)
 	return selector;
 }
 
+/* "tier":"db" is "selector":{"tier":"db"}: in the document from here on. */
+static void spell_out_tier(json_t *wave)
+{
+	json_t *tier = json_object_get(wave, "tier");
+
+	if (!tier || json_object_get(wave, "selector"))
+		return; /* with both, "tier" is left for a key that nobody knows */
+	json_object_set_new(wave, "selector", json_pack("{s:O}", "tier", tier));
+	json_object_del(wave, "tier");
+}
+
 static void take_wave(struct json_fields *f, struct spec_wave *w)
 {
 	take_knob(f, &wave_bake, &w->bake_ms);
@@ -307,12 +318,12 @@ static int parse_canary(const json_t *doc, struct spec_wave *w, struct fail *ret
 	return json_fields_end(&f);
 }
 
-static int parse_wave(const json_t *doc, size_t i, struct spec_wave *w,
-		      struct fail *reterr_fail)
+static int parse_wave(json_t *doc, size_t i, struct spec_wave *w, struct fail *reterr_fail)
 {
 	char what[48], name[32];
 	struct json_fields f;
 
+	spell_out_tier(doc);
 	snprintf(what, sizeof(what), WHAT ": waves[%zu]", i);
 	snprintf(name, sizeof(name), "wave-%zu", i + 1);
 	f = json_fields(what, doc, reterr_fail);
@@ -425,7 +436,8 @@ int spec_parse(const json_t *doc, struct spec *ret_spec, struct fail *reterr_fai
 {
 	struct spec s = {.doc = json_deep_copy(doc)};
 	struct json_fields f = json_fields(WHAT, s.doc, reterr_fail);
-	const json_t *canary, *waves, *metrics, *one;
+	const json_t *canary, *waves, *metrics;
+	json_t *one;
 	bool critical;
 	size_t i;
 	int r;

@@ -10,7 +10,8 @@
  * duration   "90s", "15m", "1h"; a plain number means seconds
  * selector   {"label":"value"} or {"label":["a","b"]}; all labels must match
  * wave       how far it reaches: so many hosts, or percent of the eligible ones, counted with
- *            all waves before. With a selector: of those that match. The last reaches all.
+ *            all waves before. With a selector: of those that match ("tier":"db" is short for
+ *            "selector":{"tier":"db"}). The last reaches all.
  *
  * Errors     FAIL_BAD_FORMAT with the field and what is allowed.
  */

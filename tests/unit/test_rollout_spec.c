@@ -140,6 +140,11 @@ static void what_is_wrong_is_named_with_what_is_allowed(void **state)
 		{"{'waves':[{'percent':100,'soak':1}]}",
 		 "waves[0]: \"soak\" is not a known field"},
 		{"{'waves':[{'percent':100,'name':'canary'}]}", "must have names that differ"},
+		{"{'waves':[{'tier':3},{'percent':100}]}",
+		 "waves[0]: \"selector\" must give each label a text"},
+		{"{'waves':[{'tier':'a','selector':{'b':'c'}},{'percent':100}]}",
+		 "waves[0]: \"tier\" is not a known field"},
+		{"{'waves':[{'percent':100,'tier':'a'}]}", "\"waves\" must end with"},
 		{"{'canary':{'percent':1}}", "canary: \"percent\" is not a known field"},
 		{"{'canary':{'bake':'99d'}}", "canary: \"bake\" must be a duration"},
 		{"{'pause_after':['first']}", "\"pause_after\" must name waves"},
@@ -189,6 +194,22 @@ static void a_selector_matches_when_all_its_labels_do(void **state)
 	assert_true(spec_selects(one, labels));
 	assert_false(spec_selects(both, labels));
 	assert_false(spec_selects(absent, labels));
+}
+
+static void a_tier_is_short_for_a_selector(void **state)
+{
+	struct spec s = good("{'waves':[{'tier':'edge'},{'tier':['web','db'],'percent':50},"
+			     "{'percent':100}]}");
+	AUTO_JSON json_t *db = doc_of("{'tier':'db'}"), *edge = doc_of("{'tier':'edge'}");
+
+	(void)state;
+	assert_true(spec_selects(s.wave[1].selector, edge));
+	assert_false(spec_selects(s.wave[1].selector, db));
+	assert_int_equal(s.wave[1].reach.percent, 100);
+	assert_true(spec_selects(s.wave[2].selector, db));
+	assert_int_equal(s.wave[2].reach.percent, 50);
+	assert_null(s.wave[3].selector);
+	spec_clear(&s);
 }
 
 /* ---- what they are built on -------------------------------------------------------- */
@@ -318,6 +339,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_named_with_what_is_allowed),
 		cmocka_unit_test(of_count_and_percent_the_smaller_one_counts),
 		cmocka_unit_test(a_selector_matches_when_all_its_labels_do),
+		cmocka_unit_test(a_tier_is_short_for_a_selector),
 		cmocka_unit_test(a_heap_hands_out_the_smallest_whatever_was_taken_out_before),
 		cmocka_unit_test(the_hash_of_rollout_and_host_is_spread_evenly),
 		cmocka_unit_test(every_beginning_of_the_order_has_of_each_domain_its_share),
