@@ -114,7 +114,7 @@ test_every_command_it_names_is_one() {
 
 	while read -r words; do
 		"$bin/hotfixctl" $words --help >"$out" 2>&1 || fail "hotfixctl $words: $(cat "$out")"
-	done < <(grep -ohE 'hotfixctl (key new|trust (init|rotate|revoke|import|show)|[a-z]+)' README.md DESIGN.md |
+	done < <(grep -ohE 'hotfixctl (key new|trust (init|rotate|revoke|import|show)|(context|rollout|host|enroll|stock|freeze|operator|store) [a-z]+|stop-the-line|[a-z]+)' README.md DESIGN.md |
 		sed 's/hotfixctl //' | sort -u)
 }
 

@@ -26,13 +26,14 @@ fleetctl() {
 	timeout -k 5 "$LIMIT" "$bin/hotfixctl" "$@"
 }
 
-# controller: starts the one of $T/fleet, ready when this returns; its ports are in $operators, ...
+# controller [NAME]: starts the one of $T/NAME (fleet), ready when this returns; its ports are in
+# $operators and $agents
 controller() {
-	local line
+	local name=${1:-fleet} line
 
-	cat >"$T/fleet.conf" <<-END
+	cat >"$T/$name.conf" <<-END
 		[controller]
-		state_dir = $T/fleet
+		state_dir = $T/$name
 		[agents]
 		listen = 127.0.0.1:0
 		heartbeat = 1s
@@ -43,23 +44,24 @@ controller() {
 		[metrics]
 		listen =
 	END
-	mkdir -p "$T/controller" # where end_all finds what is to end
-	"$bin/hotfix-controller" --config "$T/fleet.conf" >"$T/controller/log" 2>&1 &
-	echo $! >"$T/controller/pid"
-	line=$(timeout "$LIMIT" sed '/ ready /q' <(tail -F -n +1 "$T/controller/log" 2>/dev/null)) ||
-		fail "no controller: $(cat "$T/controller/log")"
+	mkdir -p "$T/$name-controller" # where end_all finds what is to end
+	[ -z "$in_test" ] || touch "$T/$name-controller/of-test"
+	"$bin/hotfix-controller" --config "$T/$name.conf" >"$T/$name-controller/log" 2>&1 &
+	echo $! >"$T/$name-controller/pid"
+	line=$(timeout "$LIMIT" sed '/ ready /q' <(tail -F -n +1 "$T/$name-controller/log" 2>/dev/null)) ||
+		fail "no controller: $(cat "$T/$name-controller/log")"
 	operators=$(sed -n 's/.* operators=\([0-9]*\).*/\1/p' <<<"$line")
 	agents=$(sed -n 's/.* agents=\([0-9]*\).*/\1/p' <<<"$line")
 	[ -n "$operators" ] || fail "no port: $line"
 }
 
 end_controller() {
-	local pid
+	local dir=$T/${1:-fleet}-controller pid
 
-	pid=$(cat "$T/controller/pid")
+	pid=$(cat "$dir/pid")
 	kill "$pid"
 	"$act" wait $((LIMIT * 1000)) "$pid" || fail "the controller did not end"
-	rm -f "$T/controller/pid"
+	rm -f "$dir/pid"
 }
 
 setup() {
@@ -76,6 +78,7 @@ setup() {
 	pack fix 2 cc_reno_v2
 	expect 0 fleetctl --context fleet import "$bundle"
 	printf '%s' "$spec" >"$T/spec.yaml"
+	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
 	add_operators
 	hosts
 }
@@ -91,18 +94,20 @@ add_operators() {
 	done
 }
 
-# Twelve hosts on two kernels, which do what they are told; commands to them go to descriptor 8.
+# hosts [NAME [ROOT]]: twelve of them on two kernels, which do what they are told
 hosts() {
-	expect 0 "$simulate" prepare --state-dir "$T/fleet" --database "$T/fleet/fleet.db" \
-		--hosts "$T/hosts" --count 12
-	mkdir "$T/simulated"
-	mkfifo "$T/simulated/in"
-	# Open for us as well: it ends when nobody can say anything to it any more.
-	exec 8<>"$T/simulated/in"
-	"$simulate" run --controllers "https://127.0.0.1:$agents" --ca "$T/fleet/agents-ca.crt" \
-		--hosts "$T/hosts" --root "$T/fleet-root" --kernels "6.1.0-50 6.12.0-1" \
-		<"$T/simulated/in" >"$T/simulated/log" 2>&1 &
-	echo $! >"$T/simulated/pid"
+	local name=${1:-fleet} root=${2:-$T/fleet-root} dir=$T/${1:-fleet}-hosts
+
+	mkdir "$dir"
+	[ -z "$in_test" ] || touch "$dir/of-test"
+	expect 0 "$simulate" prepare --state-dir "$T/$name" --database "$T/$name/fleet.db" \
+		--hosts "$dir/hosts" --count 12
+	mkfifo "$dir/in"
+	# Open for us as well: they end when nobody can say anything to them any more.
+	exec 8<>"$dir/in"
+	"$simulate" run --controllers "https://127.0.0.1:$agents" --ca "$T/$name/agents-ca.crt" \
+		--hosts "$dir/hosts" --root "$root" --kernels "6.1.0-50 6.12.0-1" <"$dir/in" >"$dir/log" 2>&1 &
+	echo $! >"$dir/pid"
 	eventually all_reported
 }
 
@@ -292,7 +297,6 @@ all_committed() {
 
 test_a_gate_waits_for_somebody_and_an_abort_is_final() {
 	fresh gated
-	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
 	started gated --spec "$T/gate.yaml"
 	expect 9 fleetctl rollout watch "$id" --until-paused --wait 5m
 	pauses gate || fail "not at its gate: $(cat "$out")"
@@ -305,6 +309,15 @@ test_a_gate_waits_for_somebody_and_an_abort_is_final() {
 	expect 9 fleetctl rollout watch "$id" --wait 5m
 	expect 9 fleetctl rollout resume "$id"
 	says 'has ended|cannot be resumed'
+}
+
+test_an_abort_takes_back_even_a_first_version() {
+	fresh taken
+	started taken --spec "$T/gate.yaml"
+	expect 9 fleetctl rollout watch "$id" --until-paused --wait 5m
+	expect 0 fleetctl rollout abort "$id" --rollback --reason latency
+	expect 7 fleetctl rollout watch "$id" --wait 5m
+	eventually all_committed taken 0
 }
 
 test_who_wrote_a_rollout_does_not_approve_it() {
@@ -342,7 +355,6 @@ test_ctrl_c_leaves_a_rollout_alone() {
 	local pid
 
 	fresh interrupted
-	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
 	started interrupted --spec "$T/gate.yaml"
 	"$bin/hotfixctl" rollout watch "$id" >"$T/watched" 2>&1 &
 	pid=$!
@@ -357,7 +369,6 @@ test_ctrl_c_leaves_a_rollout_alone() {
 
 test_a_terminal_is_drawn_over() {
 	fresh drawn
-	printf '%spause_after: [canary]\n' "$spec" >"$T/gate.yaml"
 	started drawn --spec "$T/gate.yaml"
 	script -qec "stty cols 100 rows 40; $bin/hotfixctl rollout watch $id --until-paused --wait 2m" "$T/terminal" \
 		</dev/null >/dev/null 2>&1 || :
@@ -365,6 +376,72 @@ test_a_terminal_is_drawn_over() {
 	grep -q $'\033\[[0-9]*A' "$T/terminal" || [ "$(grep -c "$id" "$T/terminal")" = 1 ] ||
 		fail "it was not drawn over"
 	expect 0 fleetctl rollout abort "$id"
+}
+
+# --- the manual ------------------------------------------------------------------------------
+
+# The commands of README.md's chapter, each on one line, without comments.
+commands_of() {
+	awk -v s="## $1" '/^##* / { if (on) exit; on = $0 == s } on && /^    / { sub(/^    /, ""); print }' README.md |
+		sed -e ':join' -e '/\\$/{N;s/\\\n *//;b join' -e '}' | grep -E '^(hotfix|ID=)' | sed 's/[[:space:]]*#.*//'
+}
+
+# What it says of careful.yaml.
+careful() {
+	awk '/^`careful.yaml`/ { on = 1; next } on && /^    / { sub(/^    /, ""); print; seen = 1; next } on && seen { exit }' README.md
+}
+
+test_from_one_host_to_a_fleet_goes_as_written() {
+	local line ran=0 rc top=$PWD log=$T/chapter.log
+
+	export HOTFIXCTL_CONTEXTS=$T/chapter.json PATH=$bin:$PATH ID=
+	mkdir "$T/desk"
+	cp "$T"/release.* "$T/desk/"
+	pack cve-2026-31431-copyfail 2 cc_reno
+	cp "$bundle" "$T/desk/copyfail.hotfix"
+	unset -f hotfixctl
+	commands_of 'From one host to a fleet' >"$T/commands"
+	careful >"$T/careful.yaml"
+	cd "$T/desk"
+	while read -r line <&7; do
+		ran=$((ran + 1))
+		line=${line//\/var\/lib\/hotfix-controller/$T/chapter}
+		line=${line//ctl.example:7445/127.0.0.1:${operators:-}}
+		line=${line//ctl.example/127.0.0.1}
+		case $line in
+		'hotfix-controller &')
+			controller chapter
+			continue
+			;;
+		*'store migrate'*)
+			end_controller chapter
+			line=${line//postgresql:\/\/\/fleet/$T/moved.db}
+			;;
+		*'rollout plan'*) # as the README has it, for all that it takes days
+			expect 0 fleetctl rollout plan cve-2026-31431-copyfail --spec "$T/careful.yaml"
+			{ printf 'target: {role: [web, db]}\n' && cat "$T/spec.yaml"; } >careful.yaml
+			for name in $(jq -r '.hosts[].name' "$T/hosts.json"); do fleetctl host label "$name" role=web; done >/dev/null
+			;;
+		esac
+		rc=0
+		if [[ $line = ID=* ]]; then
+			eval "$line" >"$out" 2>"$err" || rc=$?
+		else
+			timeout "$LIMIT" bash -c "$line" </dev/null >"$out" 2>"$err" || rc=$?
+		fi
+		cat "$out" "$err" >>"$log"
+		export ID
+		[ "$rc" = 0 ] || [[ $rc = 7 && $line = *' watch '* ]] || fail "'$line' ended with $rc: $(cat "$err")"
+		case $line in *'trust import'*)
+			hosts chapter "$T/desk/root.json"
+			;;
+		esac
+	done 7<"$T/commands"
+	cd "$top"
+	[ $ran -ge 18 ] || fail "only $ran commands found"
+	grep -q succeeded "$log" || fail "no rollout went through: $(cat "$log")"
+	grep -q rolled_back "$log" || fail "none was undone: $(cat "$log")"
+	grep -q 'is whole' "$log" || fail "no audit: $(cat "$log")"
 }
 
 # --- the database ----------------------------------------------------------------------------
