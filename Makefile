@@ -55,7 +55,7 @@ FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SHARED := $B/tests/fuzz/common.o $B/tests/fuzz/kernel.o
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
-.PHONY: all setup demo check check-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
+.PHONY: all setup demo check check-long check-fleet-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
 all: $(DAEMON) $(CTL) $(FLEET) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
 
 # Set-up runs once; make then starts over by itself with the new build.mk.
@@ -142,6 +142,8 @@ check: all setup	## lint, unit, scenario and guest tests; ends with `N passed, N
 	@DEPS=$(DEPS) tests/check
 check-long: all setup	## the same, and the tests that take long
 	@DEPS=$(DEPS) tests/check --long
+check-fleet-long: all setup	## 10,000 simulated hosts on both databases, and what goes wrong in a fleet
+	@B=$B tests/fleet/long
 bench:	## measurements, one JSON line each, and nothing else on stdout
 	@$(MAKE) all >&2
 	@DEPS=$(DEPS) ./setup.sh test bench >&2
@@ -182,6 +184,6 @@ distclean: clean	## remove the downloads as well
 	rm -rf build
 help:	## this list
 	@echo 'make [SAN=1] [V=1] [CC=clang] [DEPS=DIR] TARGET'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' Makefile | expand -t 20
 
 -include $(shell find $B -name deps -prune -o -name '*.d' -print 2>/dev/null)

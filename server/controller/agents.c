@@ -1020,11 +1020,19 @@ static int on_permit(const struct ca_peer *peer, struct fail *reterr_fail, void 
 	return fail_hint(reterr_fail, "enrol the host again with a new token");
 }
 
+/* A line a second: others would drown in those of a herd, or of somebody who means it. */
 static void on_refused(const char *address, const struct fail *why, void *cookie)
 {
-	(void)cookie;
-	log_event(LOG_INFO, "an agent was refused address=%s reason=\"%s\"", address,
-		  why->message);
+	struct agents *a = cookie;
+	uint64_t now_ms = clock_up_ms();
+
+	a->unsaid++;
+	if (a->said_ms && now_ms - a->said_ms < 1000)
+		return;
+	log_event(LOG_INFO, "an agent was refused address=%s reason=\"%s\" refusals=%u",
+		  address, why->message, a->unsaid);
+	a->said_ms = now_ms;
+	a->unsaid = 0;
 }
 
 struct agents_stats agents_stats(const struct agents *a)

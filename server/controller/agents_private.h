@@ -77,6 +77,9 @@ struct agents {
 
 	unsigned int streams;
 	struct calls streams_waiting;
+
+	uint64_t said_ms; /* of a refusal */
+	unsigned int unsaid;
 };
 
 struct call {

@@ -40,7 +40,8 @@ struct serve {
 	struct serve_stats stats;
 	void *tallies; /* tsearch(3) */
 	uint64_t pace_from_ms;
-	unsigned int paced; /* accepted since then */
+	unsigned int paced;	 /* accepted since then */
+	unsigned int handshakes; /* under way */
 	bool full;
 };
 
@@ -57,8 +58,9 @@ struct conn {
 	struct bufferevent *bev;
 	struct event timer;
 	enum state state;
-	bool known;   /* peer is who it is */
-	bool dropped; /* shut down, and not yet gone */
+	bool known;	  /* peer is who it is */
+	bool dropped;	  /* shut down, and not yet gone */
+	bool handshaking; /* counted among them */
 	struct tally *tally;
 	struct ca_peer peer;
 	struct evhttp_request *long_answer; /* NULL: none is under way */
@@ -152,6 +154,10 @@ static void enter(struct conn *c, enum state next, uint64_t ms)
 			     .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	c->state = next;
+	if (c->handshaking != (next == CONN_HANDSHAKE)) {
+		c->handshaking = !c->handshaking;
+		c->serve->handshakes += c->handshaking ? 1 : -1U;
+	}
 	if (ms && !c->dropped)
 		event_add(&c->timer, &tv);
 	else
@@ -257,6 +263,7 @@ static void on_closed(void *owner)
 
 	event_del(&c->timer);
 	leave(c);
+	s->handshakes -= c->handshaking;
 	free(c);
 	s->stats.open--;
 	if (s->http)
@@ -287,6 +294,18 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
 
 /* ---- accepting ------------------------------------------------------------------------------ */
 
+/*
+ * Where handshakes pile up, those who wait in the kernel's queue do better than those who are let in and
+ * time out. Not nothing, though: who never finishes any would keep all others out.
+ */
+static unsigned int accepts_per_s(const struct serve *s)
+{
+	const struct serve_limits *limits = &s->opts.limits;
+
+	return s->handshakes > limits->strangers_max / 2 ? limits->accepts_per_s / 5 + 1
+							 : limits->accepts_per_s;
+}
+
 /* Accept if there is room and it is time: called whenever either may have changed. */
 static void pace(struct serve *s)
 {
@@ -299,7 +318,7 @@ static void pace(struct serve *s)
 	}
 	if (s->stats.open >= s->opts.limits.connections_max) {
 		evconnlistener_disable(s->listener); /* until one closes */
-	} else if (s->paced * (1000 / PACE_MS) >= s->opts.limits.accepts_per_s || s->full) {
+	} else if (s->paced * (1000 / PACE_MS) >= accepts_per_s(s) || s->full) {
 		evconnlistener_disable(s->listener);
 		event_add(s->resume, &tv);
 	} else {

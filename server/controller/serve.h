@@ -17,7 +17,7 @@
  * over the connection ends. A request is answered at once or parked (park.h).
  *
  * Over connections_max or accepts_per_s nothing is accepted, and the kernel's queue holds who
- * comes. An address may have strangers_max connections that have shown no certificate, or not
+ * comes; the pace is a fifth while half of strangers_max are in their handshake. An address may have strangers_max connections that have shown no certificate, or not
  * yet; who has one, peer_max of them, wherever they come from: thousands of hosts may stand behind
  * one address.
  *

@@ -133,7 +133,7 @@ sim_end() {
 	sim_pid=''
 }
 
-# For those who clean up: everything that was started here.
+# For those who clean up: everything that was started here. In a scenario it happens by itself.
 fleet_end() {
 	local name
 
@@ -142,3 +142,11 @@ fleet_end() {
 		[ ! -e "$F/$name/pid" ] || controller_end "$name" KILL
 	done
 }
+
+if declare -F end_all >/dev/null; then
+	eval "$(declare -f end_all | sed '1s/^end_all/end_all_else/')"
+	end_all() {
+		fleet_end
+		end_all_else
+	}
+fi

@@ -58,5 +58,4 @@ test_a_version_that_harms_is_taken_back_everywhere() {
 	eventually sim_is '(.committed["fix@3"] // 0) == 0 and (.states["fix trial"] // 0) == 0'
 }
 
-trap 'fleet_end; end_all' EXIT
 run_tests "$@"
