@@ -45,6 +45,26 @@ static void flags_win_over_the_file_and_the_file_over_the_defaults(void **state)
 	assert_int_equal(c.lease_ms, 5000);
 }
 
+static void who_names_a_controller_or_an_enrolment_is_a_member_of_a_fleet(void **state)
+{
+	struct config c;
+	struct fail fail;
+
+	(void)state;
+	write_file("[fleet]\ngroups = web\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	assert_false(config_is_member(&c));
+	assert_int_equal(c.min_interval_ms, 60000);
+	assert_int_equal(c.undo_window_ms, 86400000);
+	write_file("[fleet]\ncontroller = https://a.example:7443 https://[::1]:1/\n"
+		   "labels = role=web  tier=1\nhold = one two\ntoken_file =\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	assert_true(config_is_member(&c));
+	write_file("[fleet]\nenroll = https://a.example:7444\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	assert_true(config_is_member(&c));
+}
+
 static void a_wrong_file_is_refused_with_its_line(void **state)
 {
 	static const struct {
@@ -55,6 +75,13 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
 		{"[trial]\nlease = soon\n", "duration"},
 		{"[trial]\nlease = 1s\n", "bounds"},
 		{"[trial]\nhealth_off = psi\n", "health check"},
+		{"[fleet]\ncontroller = http://a:1\n", "https://host:port"},
+		{"[fleet]\nenroll = https://a:1/x\n", "https://host:port"},
+		{"[fleet]\nlabels = role\n", "KEY=VALUE"},
+		{"[fleet]\nlabels = role=\n", "KEY=VALUE"},
+		{"[fleet]\nhold = One\n", "words"},
+		{"[fleet]\ntoken_file = token\n", "absolute"},
+		{"[fleet]\nundo_window = 32d\n", "bounds"},
 		{"[daemon]\nlog_level = loud\n", "debug"},
 		{"[roles]\napply = all\n", "only"},
 		{"[roles]\ntrust = @\n", "@groups"},
@@ -150,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flags_win_over_the_file_and_the_file_over_the_defaults),
+		cmocka_unit_test(who_names_a_controller_or_an_enrolment_is_a_member_of_a_fleet),
 		cmocka_unit_test(a_wrong_file_is_refused_with_its_line),
 		cmocka_unit_test(
 			a_role_is_what_the_configuration_gives_and_reading_comes_with_it),

@@ -97,6 +97,8 @@ static void directives_are_parsed_strictly(void **state)
 		BACK "}",
 		BACK "," HOST "}",
 		BACK ",\"group\":\"web\"}",
+		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":0," NONCE "," TIMES "," HOST
+		     ",\"rollout\":\"r1\"}",
 		HEAD "\"action\":\"apply\",\"from\":0,\"to\":1," MANIFEST "," NONCE "," TIMES
 		     "}",
 	};
@@ -117,6 +119,12 @@ static void directives_are_parsed_strictly(void **state)
 		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":3," NONCE "," TIMES "}",
 		HEAD "\"action\":\"rollback\",\"from\":2,\"to\":3," NONCE "," TIMES "}",
 		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":0," NONCE "," TIMES "}",
+		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":0," NONCE "," TIMES "," HOST
+		     "}",
+		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":0," NONCE "," TIMES
+		     ",\"rollout\":\"r1\"}",
+		HEAD "\"action\":\"apply\",\"from\":3,\"to\":0," MANIFEST "," NONCE "," TIMES
+		     "," HOST ",\"rollout\":\"r1\"}",
 		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":1e0," NONCE "," TIMES "}",
 		HEAD "\"action\":\"rollback\",\"from\":3,\"to\":-2," NONCE "," TIMES "}",
 		HEAD "\"action\":\"rollback\",\"from\":9007199254740992,\"to\":2," NONCE
