@@ -23,7 +23,7 @@ fleet_new() {
 	mkdir -p "$F"
 	database=${1:-$F/state/fleet.db}
 	{
-		"$bin/hotfix-controller" init --state-dir "$F/state" --name 127.0.0.1 ${1:+--database "$1"} &&
+		"$bin/hotfix-controller" init --state-dir "$F/state" --name 127.0.0.1 ${also_named:+--name "$also_named"} ${1:+--database "$1"} &&
 			"$bin/hotfixctl" key new --out "$F/release" --no-passphrase &&
 			"$bin/hotfixctl" trust init --key "$F/release.pub" --fleet simulated --director "$F/state/director.pub" \
 				--status-key "$F/state/status.pub" --out "$F/root"
@@ -51,7 +51,7 @@ controller_start() {
 		listen = 127.0.0.1:$agents
 		heartbeat = $heartbeat
 		[enroll]
-		listen =
+		listen = ${enroll_listen:-}
 		[operators]
 		listen = 127.0.0.1:$operators
 		[metrics]
@@ -78,7 +78,9 @@ controller_end() {
 
 	pid=$(controller_pid "$1")
 	kill -"${2:-TERM}" "$pid"
-	wait "$pid" 2>/dev/null
+	# It may be the child of another shell than this one.
+	timeout 30 tail -s 0.05 --pid="$pid" -f /dev/null
+	wait "$pid" 2>/dev/null || :
 	rm -f "$F/$1/pid"
 }
 
