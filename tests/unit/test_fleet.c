@@ -455,6 +455,50 @@ static void a_rollout_has_one_owner_as_long_as_its_lease(void **state)
 	assert_true(load("r1").lease_ms > HOUR - 60000);
 }
 
+static void hosts_that_come_are_looked_up_many_at_a_time(void **state)
+{
+	const struct fleet_visit visits[] = {
+		{"h3", hash(3)}, {"h1", hash(1)}, {"h2", hash(9)}, {"unknown", hash(8)}};
+	struct fleet_visitor v;
+	struct fleet_word w;
+	uint64_t epoch;
+
+	(void)state;
+	must(enrol("h1", NULL, 1));
+	must(enrol("h2", NULL, 2));
+	must(enrol("h3", NULL, 3));
+	must(report("h2", 7, "{}"));
+	must(DO(fleet_revoke_certificate, "h3", hash(3), entry("revoke", "h3")));
+	must(create("r1", "fix"));
+	epoch = claim("one", HOUR);
+	must(step("r1", "fix", epoch, 0, "h1", "apply"));
+	must(DO(fleet_visits, visits, ARRAY_SIZE(visits)));
+	assert_true(fleet_next_visitor(a, &v)); /* in the order of their ids */
+	assert_string_equal(v.host, "h1");
+	assert_true(v.known && v.certified && !v.revoked);
+	assert_int_equal(v.generation, 1);
+	assert_true(fleet_next_visitor(a, &v));
+	assert_string_equal(v.host, "h2");
+	assert_true(v.known && !v.certified); /* not with this certificate */
+	assert_int_equal(v.generation, 0);
+	assert_int_equal(v.seq, 7);
+	assert_true(fleet_next_visitor(a, &v));
+	assert_string_equal(v.host, "h3");
+	assert_true(v.known && v.certified && v.revoked);
+	assert_true(fleet_next_visitor(a, &v));
+	assert_string_equal(v.host, "unknown");
+	assert_false(v.known || v.certified);
+	assert_false(fleet_next_visitor(a, &v));
+	assert_true(fleet_next_word(a, &w));
+	assert_string_equal(w.host, "h1");
+	assert_memory_equal(w.body, "apply", 5);
+	assert_false(fleet_next_word(a, &w));
+	must(DO(fleet_forget_host, "h1", entry("forget", "h1")));
+	must(DO(fleet_visits, &visits[1], 1));
+	assert_true(fleet_next_visitor(a, &v));
+	assert_true(!v.known && v.revoked);
+}
+
 static void a_step_of_a_former_owner_changes_nothing(void **state)
 {
 	struct fleet_desired d;
@@ -1202,6 +1246,7 @@ int main(void)
 		EACH(a_forgotten_host_is_gone_for_all_but_those_who_follow),
 		EACH(a_certificate_can_be_renewed_and_revoked),
 		EACH(a_rollout_has_one_owner_as_long_as_its_lease),
+		EACH(hosts_that_come_are_looked_up_many_at_a_time),
 		EACH(a_step_of_a_former_owner_changes_nothing),
 		EACH(a_step_is_stored_with_hosts_words_and_history),
 		EACH(two_rollouts_of_a_hotfix_never_hold_one_host),

@@ -645,6 +645,24 @@ static void a_storm_of_connections_is_taken_at_a_pace(void **state)
 		hang_up(storm[i]);
 }
 
+static void while_handshakes_pile_up_fewer_are_let_in(void **state)
+{
+	struct serve_limits limits = generous();
+	struct client *mute[100];
+	uint64_t begun = clock_up_ms();
+
+	(void)state;
+	limits.strangers_max = 20;
+	limits.accepts_per_s = 200;
+	start(limits, TLS_CLIENT_REQUIRED);
+	for (size_t i = 0; i < ARRAY_SIZE(mute); i++)
+		mute[i] = dial(2 + (int)i / 10);
+	until(serve_stats(serve).accepted == ARRAY_SIZE(mute)); /* but not never */
+	assert_true(clock_up_ms() - begun > 1000);		/* else 400 ms */
+	for (size_t i = 0; i < ARRAY_SIZE(mute); i++)
+		hang_up(mute[i]);
+}
+
 static void without_file_descriptors_it_goes_on_when_there_are_some_again(void **state)
 {
 	AUTO(hang_upp) struct client *c = NULL, *more = NULL;
@@ -938,6 +956,7 @@ int main(void)
 		T(an_address_has_its_share_of_strangers_and_a_host_its_share_of_connections),
 		T(when_it_is_full_who_comes_next_waits_and_is_served_when_there_is_room),
 		T(a_storm_of_connections_is_taken_at_a_pace),
+		T(while_handshakes_pile_up_fewer_are_let_in),
 		T(without_file_descriptors_it_goes_on_when_there_are_some_again),
 		T(who_waits_is_answered_when_woken_or_when_its_time_is_over),
 		T(several_wait_for_one_word_and_many_are_woken_at_once),
