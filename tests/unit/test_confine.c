@@ -16,15 +16,38 @@
 #include "tests/unit/unit.h"
 
 /* In a confined process: what do() returns, or -signal. */
-static int confined(int (*try)(void))
+static int confined_as(bool member, int (*try)(void))
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0)
-		_exit(confine_loop(false) < 0 ? 99 : try());
+		_exit(confine_loop(member) < 0 ? 99 : try());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int confined(int (*try)(void))
+{
+	return confined_as(false, try);
+}
+
+static int connect_to_a_network(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) >= 0 && socket(AF_INET6, SOCK_DGRAM, 0) >= 0;
+}
+
+static int open_a_raw_socket(void)
+{
+	return socket(AF_PACKET, SOCK_RAW, 0) >= 0 || socket(AF_NETLINK, SOCK_RAW, 0) >= 0;
+}
+
+static void only_a_member_of_a_fleet_reaches_a_network(void **state)
+{
+	(void)state;
+	assert_int_equal(confined_as(false, connect_to_a_network), 0);
+	assert_int_equal(confined_as(true, connect_to_a_network), 1);
+	assert_int_equal(confined_as(true, open_a_raw_socket), 0);
 }
 
 static int run_a_program(void)
@@ -126,6 +149,7 @@ static void files_sockets_and_maps_that_are_there_are_left_to_it(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(only_a_member_of_a_fleet_reaches_a_network),
 		cmocka_unit_test(what_starts_programs_or_reaches_into_others_ends_it),
 		cmocka_unit_test(what_a_loop_does_not_do_is_not_permitted),
 		cmocka_unit_test(files_sockets_and_maps_that_are_there_are_left_to_it),
