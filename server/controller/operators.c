@@ -36,7 +36,7 @@ static const struct route {
 	const char *path;
 	enum role role; /* at least */
 	enum body body;
-	call_handler *fn;
+	oper_handler *fn;
 } routes[] = {
 	{EVHTTP_REQ_GET, "status", VIEWER, NO_BODY, operators_status},
 	{EVHTTP_REQ_GET, "openapi.yaml", VIEWER, NO_BODY, operators_openapi},
@@ -125,7 +125,7 @@ static bool path_matches(const char *pattern, const struct call *call)
 
 /* ---- a call's life --------------------------------------------------------------------------- */
 
-static void call_free(struct call *call)
+static void oper_free(struct call *call)
 {
 	if (call->state_free && call->state)
 		call->state_free(call->state);
@@ -137,7 +137,7 @@ static void call_free(struct call *call)
 	free(call);
 }
 
-static void call_refuse(struct call *call)
+static void oper_refuse(struct call *call)
 {
 	if (call->req)
 		serve_refuse(call->req, &call->fail);
@@ -145,26 +145,26 @@ static void call_refuse(struct call *call)
 }
 
 /* What a handler came to; frees the call unless it waits. */
-static void call_went(struct call *call, int r)
+static void oper_went(struct call *call, int r)
 {
 	if (r < 0) {
 		call->waits = false;
 		if (call->fail.code == FAIL_NONE)
 			fail_set(&call->fail, FAIL_INTERNAL, "%s", strerror(-r));
-		call_refuse(call);
+		oper_refuse(call);
 	}
 	if (!call->waits)
-		call_free(call);
+		oper_free(call);
 }
 
-int call_answer(struct call *call, int status, json_t *doc)
+int oper_answer(struct call *call, int status, json_t *doc)
 {
 	serve_answer(call->req, status, doc);
 	call->req = NULL;
 	return 0;
 }
 
-int call_fail(struct call *call, enum fail_code code, const char *fmt, ...)
+int oper_fail(struct call *call, enum fail_code code, const char *fmt, ...)
 {
 	char text[FAIL_MESSAGE_BYTES];
 	va_list ap;
@@ -175,7 +175,7 @@ int call_fail(struct call *call, enum fail_code code, const char *fmt, ...)
 	return fail_set(&call->fail, code, "%s", text);
 }
 
-int call_hint(struct call *call, const char *fmt, ...)
+int oper_hint(struct call *call, const char *fmt, ...)
 {
 	char text[FAIL_HINT_BYTES];
 	va_list ap;
@@ -186,26 +186,26 @@ int call_hint(struct call *call, const char *fmt, ...)
 	return fail_hint(&call->fail, "%s", text);
 }
 
-int call_no_memory(struct call *call)
+int oper_no_memory(struct call *call)
 {
-	return call_fail(call, FAIL_INTERNAL, "out of memory");
+	return oper_fail(call, FAIL_INTERNAL, "out of memory");
 }
 
-int call_failed(struct call *call, const struct fleet_answer *a, const char *missing)
+int oper_failed(struct call *call, const struct fleet_answer *a, const char *missing)
 {
 	int r = a->r;
 
 	if (r == -ENOENT && missing)
-		return call_fail(call, FAIL_NOT_FOUND, "%s", missing);
+		return oper_fail(call, FAIL_NOT_FOUND, "%s", missing);
 	call->fail = a->fail;
 	if (r == -ECANCELED)
-		call_fail(call, FAIL_UNREACHABLE, "the controller is stopping");
+		oper_fail(call, FAIL_UNREACHABLE, "the controller is stopping");
 	if (r == -ECONNABORTED)
-		call_hint(call, "it may have been done all the same: look before asking again");
+		oper_hint(call, "it may have been done all the same: look before asking again");
 	return r;
 }
 
-void call_done(struct fleet_answer *a, void *cookie)
+void oper_done(struct fleet_answer *a, void *cookie)
 {
 	struct call *call = cookie;
 	int r;
@@ -216,29 +216,29 @@ void call_done(struct fleet_answer *a, void *cookie)
 	if (!call->req)
 		r = 0; /* nobody listens any more */
 	else if (a->r < 0 && (!call->sees_errors || a->r == -ECANCELED))
-		r = call_failed(call, a, NULL);
+		r = oper_failed(call, a, NULL);
 	else
 		r = call->next(call, a);
-	call_went(call, r);
+	oper_went(call, r);
 }
 
 static int await(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *),
 		 bool sees_errors)
 {
 	if (r < 0)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	call->next = next;
 	call->sees_errors = sees_errors;
 	call->waits = true;
 	return 0;
 }
 
-int call_wait(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *))
+int oper_wait(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *))
 {
 	return await(call, r, next, false);
 }
 
-int call_try(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *))
+int oper_try(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *))
 {
 	return await(call, r, next, true);
 }
@@ -255,13 +255,13 @@ static void on_unparked(struct evhttp_request *req_or_null, enum park_end why, v
 	call->waits = false;
 	call->req = req_or_null;
 	if (why == PARK_STOPPED)
-		r = call_fail(call, FAIL_UNREACHABLE, "the controller is stopping");
+		r = oper_fail(call, FAIL_UNREACHABLE, "the controller is stopping");
 	else if (call->req)
 		r = identify(call); /* who may have been revoked meanwhile */
-	call_went(call, r);
+	oper_went(call, r);
 }
 
-int call_park(struct call *call, const char *topic, uint64_t ms)
+int oper_park(struct call *call, const char *topic, uint64_t ms)
 {
 	int r = park_wait(call->o->c->park, call->req, topic, ms, on_unparked, call,
 			  &call->fail);
@@ -273,28 +273,28 @@ int call_park(struct call *call, const char *topic, uint64_t ms)
 
 /* ---- what is asked --------------------------------------------------------------------------- */
 
-const char *call_query(const struct call *call, const char *key)
+const char *oper_query(const struct call *call, const char *key)
 {
 	return evhttp_find_header(&call->query, key);
 }
 
-int call_query_u64(struct call *call, const char *key, uint64_t max, uint64_t otherwise,
+int oper_query_u64(struct call *call, const char *key, uint64_t max, uint64_t otherwise,
 		   uint64_t *ret_value)
 {
-	const char *text = call_query(call, key);
+	const char *text = oper_query(call, key);
 
 	*ret_value = otherwise;
 	if (!text)
 		return 0;
 	if (!*text || strlen(text) > 19 || strspn(text, "0123456789") != strlen(text) ||
 	    strtoull(text, NULL, 10) > max)
-		return call_fail(call, FAIL_USAGE, "%s must be a number of at most %llu", key,
+		return oper_fail(call, FAIL_USAGE, "%s must be a number of at most %llu", key,
 				 (unsigned long long)max);
 	*ret_value = strtoull(text, NULL, 10);
 	return 0;
 }
 
-int call_knows(struct call *call, ...)
+int oper_knows(struct call *call, ...)
 {
 	const struct evkeyval *q;
 	const char *key;
@@ -306,27 +306,27 @@ int call_knows(struct call *call, ...)
 			;
 		va_end(ap);
 		if (!key)
-			return call_fail(call, FAIL_USAGE, "there is no query \"%.40s\" here",
+			return oper_fail(call, FAIL_USAGE, "there is no query \"%.40s\" here",
 					 q->key);
 	}
 	return 0;
 }
 
-int call_take_reason(struct call *call, bool needed, const char **ret_reason)
+int oper_take_reason(struct call *call, bool needed, const char **ret_reason)
 {
 	struct json_fields f = json_fields("request", call->body, &call->fail);
 
-	*ret_reason = json_str_or(&f, "reason", CALL_REASON_BYTES, "");
+	*ret_reason = json_str_or(&f, "reason", OPER_REASON_BYTES, "");
 	if (json_fields_end(&f) < 0) {
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
 	}
 	if (needed && !**ret_reason)
-		return call_fail(call, FAIL_USAGE, "a \"reason\" is needed");
+		return oper_fail(call, FAIL_USAGE, "a \"reason\" is needed");
 	return 0;
 }
 
-struct fleet_entry call_entry(const struct call *call, const char *action, const char *subject,
+struct fleet_entry oper_entry(const struct call *call, const char *action, const char *subject,
 			      const char *detail_or_null)
 {
 	return (struct fleet_entry){.at_ms = call->now_ms,
@@ -337,26 +337,26 @@ struct fleet_entry call_entry(const struct call *call, const char *action, const
 				    .detail = detail_or_null};
 }
 
-json_t *call_time(uint64_t ms)
+json_t *oper_time(uint64_t ms)
 {
 	char text[CLOCK_TIMESTAMP_BYTES];
 
 	return ms ? json_string(clock_format_timestamp(ms, text)) : json_null();
 }
 
-int call_name(struct call *call, size_t segment, const char *what)
+int oper_name(struct call *call, size_t segment, const char *what)
 {
 	if (hook_name_valid(call->segment[segment]))
 		return 0;
-	call_fail(call, FAIL_USAGE, "\"%.80s\" cannot be the name of %s",
+	oper_fail(call, FAIL_USAGE, "\"%.80s\" cannot be the name of %s",
 		  call->segment[segment], what);
-	return call_hint(call, "names are 1 to 64 lower case letters, digits and '-'");
+	return oper_hint(call, "names are 1 to 64 lower case letters, digits and '-'");
 }
 
-int call_hash(struct call *call, size_t segment, uint8_t ret_hash[32])
+int oper_hash(struct call *call, size_t segment, uint8_t ret_hash[32])
 {
 	if (bytes_from_hex(call->segment[segment], ret_hash, BYTES_SHA256) < 0)
-		return call_fail(call, FAIL_USAGE,
+		return oper_fail(call, FAIL_USAGE,
 				 "\"%.80s\" is not a SHA-256 of 64 hex digits",
 				 call->segment[segment]);
 	return 0;
@@ -417,10 +417,10 @@ static int nobody(struct call *call, const char *why)
 {
 	evhttp_add_header(evhttp_request_get_output_headers(call->req), "WWW-Authenticate",
 			  "Bearer realm=\"hotfix-controller\"");
-	call_fail(call, FAIL_PERMISSION, "%s", why);
-	call_hint(call, "a client certificate or a token of an operator is needed "
+	oper_fail(call, FAIL_PERMISSION, "%s", why);
+	oper_hint(call, "a client certificate or a token of an operator is needed "
 			"(hotfixctl operator add)");
-	return call_answer(call, 401, fail_to_json(&call->fail));
+	return oper_answer(call, 401, fail_to_json(&call->fail));
 }
 
 /* ---- who asks -------------------------------------------------------------------------------- */
@@ -446,16 +446,16 @@ static int take_body(struct call *call)
 		return 0;
 	bytes = serve_body(call->req, &len);
 	if (call->route->body == NO_BODY)
-		return len ? call_fail(call, FAIL_USAGE, "this request takes no body") : 0;
+		return len ? oper_fail(call, FAIL_USAGE, "this request takes no body") : 0;
 	if (len && is_simple(call))
-		return call_fail(call, FAIL_USAGE, "Content-Type must be %s",
+		return oper_fail(call, FAIL_USAGE, "Content-Type must be %s",
 				 call->route->body == JSON ? "application/json"
 							   : "application/octet-stream");
 	if (call->route->body != JSON)
 		return 0;
 	if (!len) {
 		call->body = json_object();
-		return call->body ? 0 : call_no_memory(call);
+		return call->body ? 0 : oper_no_memory(call);
 	}
 	if (json_parse("request", bytes, len, &call->body, &call->fail) < 0) {
 		call->fail.code = FAIL_USAGE;
@@ -463,7 +463,7 @@ static int take_body(struct call *call)
 	}
 	return json_is_object(call->body)
 		       ? 0
-		       : call_fail(call, FAIL_USAGE, "the request must be a JSON object");
+		       : oper_fail(call, FAIL_USAGE, "the request must be a JSON object");
 }
 
 static int on_known(struct call *call, struct fleet_answer *a)
@@ -473,30 +473,30 @@ static int on_known(struct call *call, struct fleet_answer *a)
 
 	if (a->r == -ENOENT) {
 		if (call->has_certificate)
-			call_fail(call, FAIL_PERMISSION,
+			oper_fail(call, FAIL_PERMISSION,
 				  "this certificate of %s is no operator's, or not any more",
 				  call->user);
 		else
-			call_fail(call, FAIL_PERMISSION,
+			oper_fail(call, FAIL_PERMISSION,
 				  "nobody has this token, or not any more");
-		call_hint(call, "an admin adds operators: hotfixctl operator add");
+		oper_hint(call, "an admin adds operators: hotfixctl operator add");
 		return deny(call);
 	}
 	if (a->r < 0)
-		return call_failed(call, a, NULL);
+		return oper_failed(call, a, NULL);
 	fleet_next_operator(a, &op);
 	if (call->has_certificate && strcmp(op.name, call->user) != 0) {
-		call_fail(call, FAIL_PERMISSION,
+		oper_fail(call, FAIL_PERMISSION,
 			  "the certificate names %s, but it was added for %s", call->user,
 			  op.name);
 		return deny(call);
 	}
 	snprintf(call->user, sizeof(call->user), "%s", op.name);
 	if (role_parse(op.role, &call->role) < 0)
-		return call_fail(call, FAIL_STORAGE, "the role of %s is none", op.name);
+		return oper_fail(call, FAIL_STORAGE, "the role of %s is none", op.name);
 	serve_acquainted(call->req);
 	if (call->role < call->route->role) {
-		call_fail(call, FAIL_PERMISSION, "%s is %s %s; for this one must be %s",
+		oper_fail(call, FAIL_PERMISSION, "%s is %s %s; for this one must be %s",
 			  call->user, strchr("aeiou", role_name(call->role)[0]) ? "an" : "a",
 			  role_name(call->role), role_name(call->route->role));
 		return deny(call);
@@ -507,8 +507,8 @@ static int on_known(struct call *call, struct fleet_answer *a)
 
 static int identify(struct call *call)
 {
-	return call_try(call,
-			fleet_operator(call->o->c->fleet, call->credential, call_done, call),
+	return oper_try(call,
+			fleet_operator(call->o->c->fleet, call->credential, oper_done, call),
 			on_known);
 }
 
@@ -521,8 +521,8 @@ static bool take_token(struct call *call, const char *header)
 	if (strncasecmp(header, "Bearer ", 7) != 0)
 		return false;
 	token = header + 7;
-	if (strncmp(token, CALL_TOKEN_PREFIX, strlen(CALL_TOKEN_PREFIX)) != 0 ||
-	    bytes_from_hex(token + strlen(CALL_TOKEN_PREFIX), secret, sizeof(secret)) < 0)
+	if (strncmp(token, OPER_TOKEN_PREFIX, strlen(OPER_TOKEN_PREFIX)) != 0 ||
+	    bytes_from_hex(token + strlen(OPER_TOKEN_PREFIX), secret, sizeof(secret)) < 0)
 		return false;
 	bytes_sha256(token, strlen(token), call->credential);
 	return true;
@@ -541,7 +541,7 @@ static int begin(struct call *call, const struct ca_peer *peer_or_null)
 		snprintf(call->user, sizeof(call->user), "%s", peer_or_null->name);
 		if (bytes_from_hex(peer_or_null->fingerprint, call->credential,
 				   sizeof(call->credential)) < 0)
-			return call_fail(call, FAIL_INTERNAL,
+			return oper_fail(call, FAIL_INTERNAL,
 					 "the certificate has no fingerprint");
 	} else {
 		return nobody(call, "who are you?");
@@ -560,7 +560,7 @@ static int split_path(struct call *call)
 		return -ENOENT;
 	for (word = strtok_r(call->path + 4, "/", &save); word;
 	     word = strtok_r(NULL, "/", &save)) {
-		if (call->n_segments == CALL_SEGMENTS_MAX)
+		if (call->n_segments == OPER_SEGMENTS_MAX)
 			return -ENOENT;
 		call->segment[call->n_segments++] = word;
 	}
@@ -575,10 +575,10 @@ static int refuse_method(struct call *call)
 		if (path_matches(routes[i].path, call))
 			snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
 				 allow[0] ? ", " : "", method_name(routes[i].method));
-	call_fail(call, FAIL_USAGE, "this resource does not take this method");
-	call_hint(call, "it takes %s", allow);
+	oper_fail(call, FAIL_USAGE, "this resource does not take this method");
+	oper_hint(call, "it takes %s", allow);
 	evhttp_add_header(evhttp_request_get_output_headers(call->req), "Allow", allow);
-	return call_answer(call, 405, fail_to_json(&call->fail));
+	return oper_answer(call, 405, fail_to_json(&call->fail));
 }
 
 static int find_route(struct call *call)
@@ -617,14 +617,14 @@ static void on_request(struct evhttp_request *req, const struct ca_peer *peer_or
 	TAILQ_INIT(&call->query);
 	LIST_INSERT_HEAD(&call->o->calls, call, link);
 	if (query && evhttp_parse_query_str(query, &call->query) < 0)
-		r = call_fail(call, FAIL_USAGE, "the query cannot be read");
+		r = oper_fail(call, FAIL_USAGE, "the query cannot be read");
 	else if (!call->path)
-		r = call_no_memory(call);
+		r = oper_no_memory(call);
 	else if (split_path(call) < 0 || (r = find_route(call)) < 0)
-		r = call_fail(call, FAIL_NOT_FOUND, "no such resource: %.100s", path);
+		r = oper_fail(call, FAIL_NOT_FOUND, "no such resource: %.100s", path);
 	else
 		r = r ? begin(call, peer_or_null) : refuse_method(call);
-	call_went(call, r);
+	oper_went(call, r);
 }
 
 static void on_refused(const char *address, const struct fail *why, void *cookie)
@@ -702,7 +702,7 @@ struct operators *operators_free(struct operators *o)
 	for (call = LIST_FIRST(&o->calls); call; call = after) {
 		after = LIST_NEXT(call, link);
 		call->req = NULL;
-		call_free(call);
+		oper_free(call);
 	}
 	if (o->tick)
 		event_free(o->tick);

@@ -43,9 +43,9 @@ static json_t *guard_json(const struct fleet_guard *g)
 	json_t *scope = g->scope[0] ? json_loads(g->scope, 0, NULL) : NULL;
 
 	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:o}", "name", g->name, "from",
-			 call_time(g->from_ms), "until", call_time(g->until_ms), "scope",
+			 oper_time(g->from_ms), "until", oper_time(g->until_ms), "scope",
 			 scope ? scope : json_object(), "reason", g->reason, "by", g->actor,
-			 "at", call_time(g->at_ms));
+			 "at", oper_time(g->at_ms));
 }
 
 static json_t *guards_json(struct fleet_answer *a, json_t **ret_stop)
@@ -73,7 +73,7 @@ static json_t *status_json(struct call *call, const char *database)
 		"{s:i, s:{s:s, s:s}, s:{s:s, s:s, s:o}, s:{s:s, s:s}, s:o}", "schema_version",
 		1, "you", "name", call->user, "role", role_name(call->role), "controller",
 		"name", c->settings->name, "version", HOTFIX_VERSION, "started",
-		call_time(c->started_ms), "database", "engine",
+		oper_time(c->started_ms), "database", "engine",
 		db_is_file(fleet_db(c->fleet)) ? "sqlite" : "postgresql", "state", database,
 		"root", trust ? json_integer((json_int_t)trust->version) : json_null());
 }
@@ -84,14 +84,14 @@ static int on_status_guards(struct call *call, struct fleet_answer *a)
 
 	json_object_set_new(doc, "stop_the_line", stop);
 	json_object_set_new(doc, "freezes", freezes);
-	return call_answer(call, 200, doc);
+	return oper_answer(call, 200, doc);
 }
 
 int operators_status(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_guards(call->o->c->fleet, call_done, call),
+	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call),
 			 on_status_guards);
 }
 
@@ -101,16 +101,16 @@ static int on_freezes(struct call *call, struct fleet_answer *a)
 {
 	json_t *stop, *freezes = guards_json(a, &stop);
 
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:o, s:o}", "schema_version", 1, "stop_the_line",
 				     stop, "freezes", freezes));
 }
 
 int operators_freezes(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_guards(call->o->c->fleet, call_done, call), on_freezes);
+	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call), on_freezes);
 }
 
 /* {"hotfix":NAME or absent, "target":selector or absent}: what a freeze holds; {} holds all. */
@@ -128,7 +128,7 @@ static int check_scope(struct call *call, const json_t *scope)
 	if (r == 0 && target) { /* a selector as specs have it */
 		AUTO_JSON json_t *doc = json_pack("{s:O}", "target", target);
 
-		r = doc ? spec_parse(doc, &spec, &call->fail) : call_no_memory(call);
+		r = doc ? spec_parse(doc, &spec, &call->fail) : oper_no_memory(call);
 		if (r == 0)
 			spec_clear(&spec);
 	}
@@ -148,11 +148,11 @@ static int put_guard(struct call *call, const struct fleet_guard *g, const char 
 	AUTO_JSON json_t *detail = guard_json(g);
 	AUTO_FREE char *text = detail ? json_text(detail) : NULL;
 	struct fleet_entry entry =
-		call_entry(call, action, g->name[0] ? g->name : "line", text);
+		oper_entry(call, action, g->name[0] ? g->name : "line", text);
 
 	if (!text)
-		return call_no_memory(call);
-	return call_wait(call, fleet_put_guard(call->o->c->fleet, g, &entry, call_done, call),
+		return oper_no_memory(call);
+	return oper_wait(call, fleet_put_guard(call->o->c->fleet, g, &entry, oper_done, call),
 			 on_guard_put);
 }
 
@@ -163,7 +163,7 @@ static int on_freezes_to_put(struct call *call, struct fleet_answer *a)
 	const json_t *scope = json_obj_or_null(&f, "scope");
 	uint64_t from_ms = json_time_or_zero(&f, "from");
 	uint64_t until_ms = json_time_or_zero(&f, "until");
-	const char *reason = json_str(&f, "reason", CALL_REASON_BYTES);
+	const char *reason = json_str(&f, "reason", OPER_REASON_BYTES);
 	AUTO_FREE char *text = NULL;
 	struct fleet_guard g;
 
@@ -180,12 +180,12 @@ static int on_freezes_to_put(struct call *call, struct fleet_answer *a)
 	while (fleet_next_guard(a, &g))
 		if (strcmp(g.kind, "freeze") == 0 && strcmp(g.name, call->segment[1]) == 0 &&
 		    call->role < ROLE_APPROVER) {
-			call_fail(call, FAIL_CONFLICT, "there is a freeze %s already", g.name);
-			return call_hint(call, "an approver may change it");
+			oper_fail(call, FAIL_CONFLICT, "there is a freeze %s already", g.name);
+			return oper_hint(call, "an approver may change it");
 		}
 	text = scope ? json_dumps(scope, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 	if (!text)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	g = (struct fleet_guard){.kind = "freeze",
 				 .name = call->segment[1],
 				 .from_ms = from_ms,
@@ -199,16 +199,16 @@ static int on_freezes_to_put(struct call *call, struct fleet_answer *a)
 
 int operators_put_freeze(struct call *call)
 {
-	if (call_knows(call, NULL) < 0 || call_name(call, 1, "a freeze") < 0)
+	if (oper_knows(call, NULL) < 0 || oper_name(call, 1, "a freeze") < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_guards(call->o->c->fleet, call_done, call),
+	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call),
 			 on_freezes_to_put);
 }
 
 static int on_guard_gone(struct call *call, struct fleet_answer *a)
 {
 	if (a->r < 0)
-		return call_failed(call, a,
+		return oper_failed(call, a,
 				   strcmp(call->segment[0], "line") == 0
 					   ? "the line is not stopped"
 					   : "there is no such freeze");
@@ -217,13 +217,13 @@ static int on_guard_gone(struct call *call, struct fleet_answer *a)
 
 int operators_drop_freeze(struct call *call)
 {
-	struct fleet_entry entry = call_entry(call, "FREEZE_LIFTED", call->segment[1], NULL);
+	struct fleet_entry entry = oper_entry(call, "FREEZE_LIFTED", call->segment[1], NULL);
 
-	if (call_knows(call, NULL) < 0 || call_name(call, 1, "a freeze") < 0)
+	if (oper_knows(call, NULL) < 0 || oper_name(call, 1, "a freeze") < 0)
 		return -EINVAL;
-	return call_try(call,
+	return oper_try(call,
 			fleet_drop_guard(call->o->c->fleet, "freeze", call->segment[1], &entry,
-					 call_done, call),
+					 oper_done, call),
 			on_guard_gone);
 }
 
@@ -235,19 +235,19 @@ int operators_stop_line(struct call *call)
 				.actor = call->user,
 				.at_ms = call->now_ms};
 
-	if (call_knows(call, NULL) < 0 || call_take_reason(call, true, &g.reason) < 0)
+	if (oper_knows(call, NULL) < 0 || oper_take_reason(call, true, &g.reason) < 0)
 		return -EINVAL;
 	return put_guard(call, &g, "STOP_THE_LINE");
 }
 
 int operators_clear_line(struct call *call)
 {
-	struct fleet_entry entry = call_entry(call, "LINE_CLEARED", "line", NULL);
+	struct fleet_entry entry = oper_entry(call, "LINE_CLEARED", "line", NULL);
 
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_try(
-		call, fleet_drop_guard(call->o->c->fleet, "stop", "", &entry, call_done, call),
+	return oper_try(
+		call, fleet_drop_guard(call->o->c->fleet, "stop", "", &entry, oper_done, call),
 		on_guard_gone);
 }
 
@@ -269,21 +269,21 @@ static int on_operators(struct call *call, struct fleet_answer *a)
 		json_array_append_new(operators,
 				      json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:b}", "name",
 						o.name, "role", o.role, "credential",
-						credential, "created", call_time(o.created_ms),
-						"expires", call_time(o.expires_ms), "revoked",
-						call_time(o.revoked_ms), "good",
+						credential, "created", oper_time(o.created_ms),
+						"expires", oper_time(o.expires_ms), "revoked",
+						oper_time(o.revoked_ms), "good",
 						is_good(&o, call->now_ms)));
 	}
-	return call_answer(
+	return oper_answer(
 		call, 200,
 		json_pack("{s:i, s:o}", "schema_version", 1, "operators", operators));
 }
 
 int operators_list(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_operators(call->o->c->fleet, call_done, call),
+	return oper_wait(call, fleet_operators(call->o->c->fleet, oper_done, call),
 			 on_operators);
 }
 
@@ -297,11 +297,11 @@ static int on_added(struct call *call, struct fleet_answer *a)
 	json_t *doc = call->state;
 
 	if (a->r == -EEXIST)
-		return call_fail(call, FAIL_CONFLICT, "this certificate was added before");
+		return oper_fail(call, FAIL_CONFLICT, "this certificate was added before");
 	if (a->r < 0)
-		return call_failed(call, a, NULL);
+		return oper_failed(call, a, NULL);
 	call->state = NULL;
-	return call_answer(call, 201, doc);
+	return oper_answer(call, 201, doc);
 }
 
 static int store_operator(struct call *call, struct fleet_operator *o)
@@ -318,13 +318,13 @@ static int store_operator(struct call *call, struct fleet_operator *o)
 			   "expires", expires);
 	text = detail ? json_text(detail) : NULL;
 	if (!text || !call->state)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	json_object_set_new(call->state, "name", json_string(o->name));
 	json_object_set_new(call->state, "role", json_string(o->role));
 	json_object_set_new(call->state, "credential", json_string(credential));
-	json_object_set_new(call->state, "expires", call_time(o->expires_ms));
-	entry = call_entry(call, "OPERATOR", o->name, text);
-	return call_try(call, fleet_add_operator(call->o->c->fleet, o, &entry, call_done, call),
+	json_object_set_new(call->state, "expires", oper_time(o->expires_ms));
+	entry = oper_entry(call, "OPERATOR", o->name, text);
+	return oper_try(call, fleet_add_operator(call->o->c->fleet, o, &entry, oper_done, call),
 			on_added);
 }
 
@@ -332,10 +332,10 @@ static int store_operator(struct call *call, struct fleet_operator *o)
 static int add_token(struct call *call, struct fleet_operator *o)
 {
 	uint8_t secret[32], hash[BYTES_SHA256];
-	char token[sizeof(CALL_TOKEN_PREFIX) + 64];
+	char token[sizeof(OPER_TOKEN_PREFIX) + 64];
 
 	arc4random_buf(secret, sizeof(secret));
-	strcpy(token, CALL_TOKEN_PREFIX);
+	strcpy(token, OPER_TOKEN_PREFIX);
 	bytes_to_hex(secret, sizeof(secret), token + strlen(token));
 	bytes_sha256(token, strlen(token), hash);
 	call->state = json_pack("{s:s}", "token", token);
@@ -357,7 +357,7 @@ static int add_certificate(struct call *call, struct fleet_operator *o, const ch
 	int r = 0;
 
 	if (request[0] && !s->ca_operators_prefix[0])
-		return call_fail(call, FAIL_POLICY,
+		return oper_fail(call, FAIL_POLICY,
 				 "this controller has no authority for operators: bring a "
 				 "certificate of yours");
 	if (request[0])
@@ -368,7 +368,7 @@ static int add_certificate(struct call *call, struct fleet_operator *o, const ch
 			    &call->fail);
 	if (r == 0 && !pem) {
 		pem = strdup(certificate);
-		r = pem ? 0 : call_no_memory(call);
+		r = pem ? 0 : oper_no_memory(call);
 	}
 	if (r == 0)
 		r = ca_bundle_load(s->operators_trust, &trust, &call->fail);
@@ -377,10 +377,10 @@ static int add_certificate(struct call *call, struct fleet_operator *o, const ch
 	if (r < 0)
 		return r;
 	if (strcmp(peer.name, o->name) != 0)
-		return call_fail(call, FAIL_USAGE, "the certificate names %s, not %s",
+		return oper_fail(call, FAIL_USAGE, "the certificate names %s, not %s",
 				 peer.name, o->name);
 	if (bytes_from_hex(peer.fingerprint, hash, sizeof(hash)) < 0)
-		return call_fail(call, FAIL_INTERNAL, "no fingerprint");
+		return oper_fail(call, FAIL_INTERNAL, "no fingerprint");
 	call->state = json_pack("{s:s}", "certificate", pem);
 	o->credential = hash;
 	if (!o->expires_ms)
@@ -411,7 +411,7 @@ int operators_add(struct call *call)
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
 	}
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	o.role = role_text;
 	o.expires_ms = valid_s ? call->now_ms + valid_s * 1000 : 0;
@@ -422,12 +422,12 @@ int operators_add(struct call *call)
 static int on_revoked(struct call *call, struct fleet_answer *a)
 {
 	(void)a;
-	return call_answer(call, 200, json_pack("{s:s}", "revoked", call->segment[1]));
+	return oper_answer(call, 200, json_pack("{s:s}", "revoked", call->segment[1]));
 }
 
 static int on_operators_to_revoke(struct call *call, struct fleet_answer *a)
 {
-	struct fleet_entry entry = call_entry(call, "OPERATOR_REVOKED", call->segment[1], NULL);
+	struct fleet_entry entry = oper_entry(call, "OPERATOR_REVOKED", call->segment[1], NULL);
 	bool known = false, others = false;
 	struct fleet_operator o;
 
@@ -439,26 +439,26 @@ static int on_operators_to_revoke(struct call *call, struct fleet_answer *a)
 				    strcmp(o.role, role_name(ROLE_ADMIN)) == 0);
 	}
 	if (!known)
-		return call_fail(call, FAIL_NOT_FOUND, "there is no operator %.64s",
+		return oper_fail(call, FAIL_NOT_FOUND, "there is no operator %.64s",
 				 call->segment[1]);
 	if (!others) {
-		call_fail(call, FAIL_CONFLICT, "%.64s is the last admin", call->segment[1]);
-		return call_hint(call, "add another one first: hotfixctl operator add");
+		oper_fail(call, FAIL_CONFLICT, "%.64s is the last admin", call->segment[1]);
+		return oper_hint(call, "add another one first: hotfixctl operator add");
 	}
-	return call_wait(call,
+	return oper_wait(call,
 			 fleet_revoke_operator(call->o->c->fleet, call->segment[1], &entry,
-					       call_done, call),
+					       oper_done, call),
 			 on_revoked);
 }
 
 int operators_revoke(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	if (!ca_name_valid(CA_USER, call->segment[1]))
-		return call_fail(call, FAIL_USAGE, "\"%.80s\" cannot be an operator",
+		return oper_fail(call, FAIL_USAGE, "\"%.80s\" cannot be an operator",
 				 call->segment[1]);
-	return call_wait(call, fleet_operators(call->o->c->fleet, call_done, call),
+	return oper_wait(call, fleet_operators(call->o->c->fleet, oper_done, call),
 			 on_operators_to_revoke);
 }
 
@@ -473,7 +473,7 @@ static json_t *audit_json(const struct fleet_audit *row)
 	if (row->hash)
 		bytes_to_hex(row->hash, BYTES_SHA256, hash);
 	return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:s}", "seq",
-			 (json_int_t)row->seq, "at", call_time(e->at_ms), "actor", e->actor,
+			 (json_int_t)row->seq, "at", oper_time(e->at_ms), "actor", e->actor,
 			 "action", e->action, "subject", e->subject, "result", e->result,
 			 "detail", detail ? detail : json_null(), "hash", hash);
 }
@@ -485,7 +485,7 @@ static int on_audits(struct call *call, struct fleet_answer *a)
 
 	while (fleet_next_audit(a, &row))
 		json_array_append_new(rows, audit_json(&row));
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:o}", "schema_version", 1, "rows", rows));
 }
 
@@ -493,19 +493,19 @@ int operators_audit(struct call *call)
 {
 	uint64_t after, limit;
 
-	if (call_knows(call, "after", "limit", "subject", NULL) < 0 ||
-	    call_query_u64(call, "after", INT64_MAX, 0, &after) < 0 ||
-	    call_query_u64(call, "limit", ROWS_MAX, ROWS_MAX, &limit) < 0)
+	if (oper_knows(call, "after", "limit", "subject", NULL) < 0 ||
+	    oper_query_u64(call, "after", INT64_MAX, 0, &after) < 0 ||
+	    oper_query_u64(call, "limit", ROWS_MAX, ROWS_MAX, &limit) < 0)
 		return -EINVAL;
-	return call_wait(call,
-			 fleet_audits(call->o->c->fleet, call_query(call, "subject"), after,
-				      (uint32_t)limit, call_done, call),
+	return oper_wait(call,
+			 fleet_audits(call->o->c->fleet, oper_query(call, "subject"), after,
+				      (uint32_t)limit, oper_done, call),
 			 on_audits);
 }
 
 static int broken(struct call *call, const struct fleet_chain *chain)
 {
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:b, s:I}", "schema_version", 1, "ok", 0, "bad_seq",
 				     (json_int_t)chain->seq + 1));
 }
@@ -529,11 +529,11 @@ static int on_chain(struct call *call, struct fleet_answer *a)
 	if (fleet_chain_follow(&v->chain, a, &rows) < 0)
 		return broken(call, &v->chain);
 	if (rows)
-		return call_wait(
+		return oper_wait(
 			call,
-			fleet_audits(fleet, NULL, v->chain.seq, CALL_PAGE, call_done, call),
+			fleet_audits(fleet, NULL, v->chain.seq, OPER_PAGE, oper_done, call),
 			on_chain);
-	return call_try(call, fleet_chain_end(fleet, &v->chain, call_done, call), on_chain_end);
+	return oper_try(call, fleet_chain_end(fleet, &v->chain, oper_done, call), on_chain_end);
 }
 
 static int on_chain_end(struct call *call, struct fleet_answer *a)
@@ -542,29 +542,29 @@ static int on_chain_end(struct call *call, struct fleet_answer *a)
 	char head[BYTES_SHA256_HEX];
 
 	if (a->r == -EUCLEAN && ++v->ends < ENDS_MAX)
-		return call_wait(call,
-				 fleet_audits(call->o->c->fleet, NULL, v->chain.seq, CALL_PAGE,
-					      call_done, call),
+		return oper_wait(call,
+				 fleet_audits(call->o->c->fleet, NULL, v->chain.seq, OPER_PAGE,
+					      oper_done, call),
 				 on_chain);
 	if (a->r == -EUCLEAN)
 		return broken(call, &v->chain);
 	if (a->r < 0)
-		return call_failed(call, a, NULL);
+		return oper_failed(call, a, NULL);
 	bytes_to_hex(v->chain.hash, sizeof(v->chain.hash), head);
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:b, s:I, s:s}", "schema_version", 1, "ok", 1,
 				     "rows", (json_int_t)v->chain.seq, "head", head));
 }
 
 int operators_audit_verify(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	call->state = calloc(1, sizeof(struct verifying));
 	call->state_free = free;
 	if (!call->state)
-		return call_no_memory(call);
-	return call_wait(call,
-			 fleet_audits(call->o->c->fleet, NULL, 0, CALL_PAGE, call_done, call),
+		return oper_no_memory(call);
+	return oper_wait(call,
+			 fleet_audits(call->o->c->fleet, NULL, 0, OPER_PAGE, oper_done, call),
 			 on_chain);
 }

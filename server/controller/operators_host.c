@@ -70,10 +70,10 @@ int labels_check(const json_t *labels, struct fail *reterr_fail)
 	const char *key;
 	json_t *v;
 
-	if (!json_is_object(labels) || json_object_size(labels) > CALL_SELECTORS_MAX)
+	if (!json_is_object(labels) || json_object_size(labels) > OPER_SELECTORS_MAX)
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"\"labels\" must be an object of at most %d texts",
-				CALL_SELECTORS_MAX);
+				OPER_SELECTORS_MAX);
 	json_object_foreach((json_t *)(uintptr_t)labels, key, v)
 		if (!is_label_text(key) || strpbrk(key, "=,|") || !json_is_string(v) ||
 		    !is_label_text(json_string_value(v)) || strpbrk(json_string_value(v), ",|"))
@@ -103,8 +103,8 @@ static json_t *host_json(const struct fleet_host *h, const struct facts *facts)
 			 "s:s, s:o, s:o, s:{s:I, s:s}}",
 			 "id", h->id, "name", h->name, "set_labels", parsed(h->labels),
 			 "labels", facts->labels, "held", h->held, "max_serial",
-			 (json_int_t)h->max_serial, "enrolled", call_time(h->enrolled_ms),
-			 "seen", call_time(h->seen_ms), "silent_ms", (json_int_t)h->silent_ms,
+			 (json_int_t)h->max_serial, "enrolled", oper_time(h->enrolled_ms),
+			 "seen", oper_time(h->seen_ms), "silent_ms", (json_int_t)h->silent_ms,
 			 "report", (json_int_t)h->seq, "kernel", h->kernel, "arch", h->arch,
 			 "zone", h->zone, "boot_id", h->boot_id, "hotfixes",
 			 parsed(h->hotfixes), "health", parsed(h->health), "audit", "seq",
@@ -166,13 +166,13 @@ static int on_hosts(struct call *call, struct fleet_answer *a)
 		if (doc)
 			json_array_append_new(l->hosts, doc);
 	}
-	if (rows == CALL_PAGE && json_array_size(l->hosts) < l->limit)
-		return call_wait(
+	if (rows == OPER_PAGE && json_array_size(l->hosts) < l->limit)
+		return oper_wait(
 			call,
-			fleet_hosts(call->o->c->fleet, l->after, CALL_PAGE, call_done, call),
+			fleet_hosts(call->o->c->fleet, l->after, OPER_PAGE, oper_done, call),
 			on_hosts);
 	next = json_array_size(l->hosts) == l->limit ? json_string(l->after) : json_null();
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:O, s:o}", "schema_version", 1, "hosts", l->hosts,
 				     "after", next));
 }
@@ -180,22 +180,22 @@ static int on_hosts(struct call *call, struct fleet_answer *a)
 int operators_hosts(struct call *call)
 {
 	struct listing *l = calloc(1, sizeof(*l));
-	const char *after = call_query(call, "after");
+	const char *after = oper_query(call, "after");
 
 	if (!l)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	call->state = l;
 	call->state_free = listing_free;
 	l->hosts = json_array();
-	if (call_knows(call, "after", "limit", "selector", NULL) < 0 ||
-	    call_query_u64(call, "limit", HOSTS_MAX, 100, &l->limit) < 0 ||
-	    selector_parse(call_query(call, "selector"), &l->selector, &call->fail) < 0)
+	if (oper_knows(call, "after", "limit", "selector", NULL) < 0 ||
+	    oper_query_u64(call, "limit", HOSTS_MAX, 100, &l->limit) < 0 ||
+	    selector_parse(oper_query(call, "selector"), &l->selector, &call->fail) < 0)
 		return -EINVAL;
 	if (!l->limit)
-		return call_fail(call, FAIL_USAGE, "limit must be at least 1");
+		return oper_fail(call, FAIL_USAGE, "limit must be at least 1");
 	snprintf(l->after, sizeof(l->after), "%s", after ? after : "");
-	return call_wait(call,
-			 fleet_hosts(call->o->c->fleet, l->after, CALL_PAGE, call_done, call),
+	return oper_wait(call,
+			 fleet_hosts(call->o->c->fleet, l->after, OPER_PAGE, oper_done, call),
 			 on_hosts);
 }
 
@@ -203,7 +203,7 @@ static int check_id(struct call *call)
 {
 	return ca_name_valid(CA_HOST, call->segment[1])
 		       ? 0
-		       : call_fail(call, FAIL_USAGE,
+		       : oper_fail(call, FAIL_USAGE,
 				   "\"%.80s\" is not a host id of 64 hex digits",
 				   call->segment[1]);
 }
@@ -213,7 +213,7 @@ static int no_host(struct call *call, const struct fleet_answer *a)
 	char missing[160];
 
 	snprintf(missing, sizeof(missing), "there is no host %s", call->segment[1]);
-	return call_failed(call, a, missing);
+	return oper_failed(call, a, missing);
 }
 
 static int on_host(struct call *call, struct fleet_answer *a)
@@ -227,14 +227,14 @@ static int on_host(struct call *call, struct fleet_answer *a)
 		return no_host(call, a);
 	}
 	r = read_host(call, &h, NULL, &doc);
-	return r < 0 ? r : call_answer(call, 200, doc);
+	return r < 0 ? r : oper_answer(call, 200, doc);
 }
 
 int operators_host(struct call *call)
 {
-	if (call_knows(call, NULL) < 0 || check_id(call) < 0)
+	if (oper_knows(call, NULL) < 0 || check_id(call) < 0)
 		return -EINVAL;
-	return call_try(call, fleet_host(call->o->c->fleet, call->segment[1], call_done, call),
+	return oper_try(call, fleet_host(call->o->c->fleet, call->segment[1], oper_done, call),
 			on_host);
 }
 
@@ -279,7 +279,7 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 	change = json_obj_or_null(&f, "labels");
 	held = json_bool_or(&f, "held", h.held);
 	max_serial = json_u64_or(&f, "max_serial", 0, INT64_MAX, h.max_serial);
-	reason = json_str_or(&f, "reason", CALL_REASON_BYTES, "");
+	reason = json_str_or(&f, "reason", OPER_REASON_BYTES, "");
 	if (json_fields_end(&f) < 0) {
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
@@ -292,19 +292,19 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 			   (json_int_t)max_serial, "reason", reason);
 	detail_text = detail ? json_text(detail) : NULL;
 	if (!text || !detail_text)
-		return call_no_memory(call);
-	entry = call_entry(call, "HOST", h.id, detail_text);
-	return call_try(call,
+		return oper_no_memory(call);
+	entry = oper_entry(call, "HOST", h.id, detail_text);
+	return oper_try(call,
 			fleet_set_host(call->o->c->fleet, h.id, text, held, max_serial, &entry,
-				       call_done, call),
+				       oper_done, call),
 			on_changed_host);
 }
 
 int operators_change_host(struct call *call)
 {
-	if (call_knows(call, NULL) < 0 || check_id(call) < 0)
+	if (oper_knows(call, NULL) < 0 || check_id(call) < 0)
 		return -EINVAL;
-	return call_try(call, fleet_host(call->o->c->fleet, call->segment[1], call_done, call),
+	return oper_try(call, fleet_host(call->o->c->fleet, call->segment[1], oper_done, call),
 			on_host_to_change);
 }
 
@@ -312,18 +312,18 @@ static int on_forgotten(struct call *call, struct fleet_answer *a)
 {
 	if (a->r < 0)
 		return no_host(call, a);
-	return call_answer(call, 200, json_pack("{s:s}", "forgotten", call->segment[1]));
+	return oper_answer(call, 200, json_pack("{s:s}", "forgotten", call->segment[1]));
 }
 
 int operators_forget_host(struct call *call)
 {
-	struct fleet_entry entry = call_entry(call, "FORGET", call->segment[1], NULL);
+	struct fleet_entry entry = oper_entry(call, "FORGET", call->segment[1], NULL);
 
-	if (call_knows(call, NULL) < 0 || check_id(call) < 0)
+	if (oper_knows(call, NULL) < 0 || check_id(call) < 0)
 		return -EINVAL;
-	return call_try(
+	return oper_try(
 		call,
-		fleet_forget_host(call->o->c->fleet, call->segment[1], &entry, call_done, call),
+		fleet_forget_host(call->o->c->fleet, call->segment[1], &entry, oper_done, call),
 		on_forgotten);
 }
 
@@ -341,25 +341,25 @@ static int on_tokens(struct call *call, struct fleet_answer *a)
 			tokens,
 			json_pack("{s:s, s:o, s:s, s:o, s:o, s:b, s:o, s:s}", "hash", hash,
 				  "labels", parsed(t.labels), "by", t.actor, "created",
-				  call_time(t.created_ms), "expires", call_time(t.expires_ms),
+				  oper_time(t.created_ms), "expires", oper_time(t.expires_ms),
 				  "expired", !t.used_ms && t.expires_ms <= call->now_ms, "used",
-				  call_time(t.used_ms), "used_by", t.used_by));
+				  oper_time(t.used_ms), "used_by", t.used_by));
 	}
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:o}", "schema_version", 1, "tokens", tokens));
 }
 
 int operators_tokens(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_tokens(call->o->c->fleet, call_done, call), on_tokens);
+	return oper_wait(call, fleet_tokens(call->o->c->fleet, oper_done, call), on_tokens);
 }
 
 static int on_new_token(struct call *call, struct fleet_answer *a)
 {
 	(void)a;
-	call_answer(call, 201, call->state);
+	oper_answer(call, 201, call->state);
 	call->state = NULL; /* consumed */
 	return 0;
 }
@@ -385,11 +385,11 @@ int operators_new_token(struct call *call)
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
 	}
-	if (call_knows(call, NULL) < 0 || (labels && labels_check(labels, &call->fail) < 0))
+	if (oper_knows(call, NULL) < 0 || (labels && labels_check(labels, &call->fail) < 0))
 		return -EINVAL;
 	if (!call->o->c->settings->ca_prefix[0]) {
-		call_fail(call, FAIL_POLICY, "this controller has no authority of its own");
-		return call_hint(call,
+		oper_fail(call, FAIL_POLICY, "this controller has no authority of its own");
+		return oper_hint(call,
 				 "hosts get their certificates from the authority that you "
 				 "named in [agents] trust; they need no token");
 	}
@@ -398,36 +398,36 @@ int operators_new_token(struct call *call)
 	bytes_to_hex(hash, sizeof(hash), hex);
 	labels_text = labels ? json_dumps(labels, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 	call->state = json_pack("{s:s, s:s, s:o}", "token", text, "hash", hex, "expires",
-				call_time(call->now_ms + ttl_s * 1000));
+				oper_time(call->now_ms + ttl_s * 1000));
 	call->state_free = json_state_free;
 	detail = labels_text ? strdup(labels_text) : NULL;
 	if (!detail || !call->state)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	t = (struct fleet_token){.hash = hash,
 				 .labels = labels_text,
 				 .actor = call->user,
 				 .created_ms = call->now_ms,
 				 .expires_ms = call->now_ms + ttl_s * 1000};
-	entry = call_entry(call, "TOKEN", hex, detail);
-	return call_wait(call, fleet_add_token(call->o->c->fleet, &t, &entry, call_done, call),
+	entry = oper_entry(call, "TOKEN", hex, detail);
+	return oper_wait(call, fleet_add_token(call->o->c->fleet, &t, &entry, oper_done, call),
 			 on_new_token);
 }
 
 static int on_dropped_token(struct call *call, struct fleet_answer *a)
 {
 	if (a->r < 0)
-		return call_failed(call, a, "there is no such token, or it was used already");
-	return call_answer(call, 200, json_pack("{s:s}", "dropped", call->segment[1]));
+		return oper_failed(call, a, "there is no such token, or it was used already");
+	return oper_answer(call, 200, json_pack("{s:s}", "dropped", call->segment[1]));
 }
 
 int operators_drop_token(struct call *call)
 {
-	struct fleet_entry entry = call_entry(call, "TOKEN_DROPPED", call->segment[1], NULL);
+	struct fleet_entry entry = oper_entry(call, "TOKEN_DROPPED", call->segment[1], NULL);
 	uint8_t hash[BYTES_SHA256];
 
-	if (call_knows(call, NULL) < 0 || call_hash(call, 1, hash) < 0)
+	if (oper_knows(call, NULL) < 0 || oper_hash(call, 1, hash) < 0)
 		return -EINVAL;
-	return call_try(call,
-			fleet_drop_token(call->o->c->fleet, hash, &entry, call_done, call),
+	return oper_try(call,
+			fleet_drop_token(call->o->c->fleet, hash, &entry, oper_done, call),
 			on_dropped_token);
 }

@@ -74,7 +74,7 @@ static int new_rollout(struct call *call, struct rollout **ret_rollout)
 	int r = rollout_new(&opts, ret_rollout, &call->fail);
 
 	if (r == -ENOMEM)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	if (r < 0 && call->fail.code == FAIL_BAD_FORMAT)
 		call->fail.code = FAIL_USAGE; /* the request's, not a document's */
 	return r;
@@ -95,12 +95,12 @@ static int take_request(struct call *call)
 		return -EINVAL;
 	}
 	if (!hook_name_valid(p->name))
-		return call_fail(call, FAIL_USAGE, "\"%s\" cannot be the name of a hot-fix",
+		return oper_fail(call, FAIL_USAGE, "\"%s\" cannot be the name of a hot-fix",
 				 p->name);
 	p->spec = spec ? json_incref((json_t *)(uintptr_t)spec) : json_object();
 	p->hosts = json_object();
 	make_id(call->now_ms, p->id);
-	return p->spec && p->hosts ? 0 : call_no_memory(call);
+	return p->spec && p->hosts ? 0 : oper_no_memory(call);
 }
 
 /* One that can never go on is not stored. */
@@ -120,9 +120,9 @@ static int look_at_windows(struct call *call)
 		return r;
 	}
 	calendar_look(c, call->now_ms, &a);
-	p->window = json_pack("{s:b, s:o, s:s}", "open", a.open, "next", call_time(a.next_ms),
+	p->window = json_pack("{s:b, s:o, s:s}", "open", a.open, "next", oper_time(a.next_ms),
 			      "why", a.why);
-	return p->window ? 0 : call_no_memory(call);
+	return p->window ? 0 : oper_no_memory(call);
 }
 
 /* ---- the row ----------------------------------------------------------------------------- */
@@ -136,7 +136,7 @@ static int answer_started(struct call *call)
 
 	for (size_t i = 0; i < p->n_others && p->starts; i++)
 		json_array_append_new(superseded, json_string(p->other[i]));
-	return call_answer(call, 201,
+	return oper_answer(call, 201,
 			   json_pack("{s:i, s:s, s:s, s:I, s:b, s:o, s:O}", "schema_version", 1,
 				     "id", p->id, "name", p->name, "serial",
 				     (json_int_t)p->serial, "started", p->starts, "supersedes",
@@ -149,15 +149,15 @@ static int ask(struct call *call, const char *id, const char *verb, const char *
 	AUTO_JSON json_t *doc =
 		json_pack("{s:s, s:s, s:s}", "verb", verb, "actor", call->user, "reason", "");
 	AUTO_FREE char *text = NULL;
-	struct fleet_entry entry = call_entry(call, action, id, NULL);
+	struct fleet_entry entry = oper_entry(call, action, id, NULL);
 
 	if (by)
 		json_object_set_new(doc, "by", json_string(by));
 	text = doc ? json_text(doc) : NULL;
 	if (!text)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	entry.detail = text;
-	return call_try(call, fleet_ask(call->o->c->fleet, id, text, &entry, call_done, call),
+	return oper_try(call, fleet_ask(call->o->c->fleet, id, text, &entry, oper_done, call),
 			next);
 }
 
@@ -175,7 +175,7 @@ static int supersede_next(struct call *call)
 static int on_superseded(struct call *call, struct fleet_answer *a)
 {
 	if (a->r < 0 && a->r != -ENOENT)
-		return call_failed(call, a, NULL);
+		return oper_failed(call, a, NULL);
 	return supersede_next(call);
 }
 
@@ -184,8 +184,8 @@ static int on_submitted(struct call *call, struct fleet_answer *a)
 	if (a->r < 0) {
 		const struct planning *p = call->state;
 
-		call_failed(call, a, NULL);
-		call_hint(call, "it is stored as a draft: hotfixctl rollout submit %s", p->id);
+		oper_failed(call, a, NULL);
+		oper_hint(call, "it is stored as a draft: hotfixctl rollout submit %s", p->id);
 		return -EAGAIN;
 	}
 	return supersede_next(call);
@@ -218,15 +218,15 @@ static int store(struct call *call)
 			   "spec", p->spec);
 	detail_text = detail ? json_text(detail) : NULL;
 	if (!text || !detail_text)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	row = (struct fleet_rollout){.id = p->id,
 				     .name = p->name,
 				     .state = text,
 				     .generation = rollout_generation(fresh),
 				     .created_ms = call->now_ms};
-	entry = call_entry(call, "CREATED", p->id, detail_text);
-	return call_wait(call,
-			 fleet_new_rollout(call->o->c->fleet, &row, &entry, call_done, call),
+	entry = oper_entry(call, "CREATED", p->id, detail_text);
+	return oper_wait(call,
+			 fleet_new_rollout(call->o->c->fleet, &row, &entry, oper_done, call),
 			 on_stored);
 }
 
@@ -249,10 +249,10 @@ static int none_eligible(struct call *call)
 			most = why;
 		}
 	}
-	call_fail(call, FAIL_POLICY, "no host is eligible: %zu are known%s%s%s",
+	oper_fail(call, FAIL_POLICY, "no host is eligible: %zu are known%s%s%s",
 		  json_object_size(p->hosts), most ? ", most are excluded for: " : "",
 		  most ? most : "", p->unreported ? " (some have not reported yet)" : "");
-	return call_hint(call, "hotfixctl rollout plan tells why for each");
+	return oper_hint(call, "hotfixctl rollout plan tells why for each");
 }
 
 static int finish(struct call *call)
@@ -265,7 +265,7 @@ static int finish(struct call *call)
 	if (r < 0) {
 		json_decref(others);
 		json_decref(problems);
-		return r == -ENOMEM ? call_no_memory(call) : r;
+		return r == -ENOMEM ? oper_no_memory(call) : r;
 	}
 	for (size_t i = 0; i < p->n_others; i++)
 		json_array_append_new(others, json_string(p->other[i]));
@@ -281,7 +281,7 @@ static int finish(struct call *call)
 	json_object_set_new(p->plan, "problems", problems);
 	json_object_set(p->plan, "window", p->window);
 	if (!p->stores) /* it is a plan that was asked for */
-		return call_answer(call, 200, json_incref(p->plan));
+		return oper_answer(call, 200, json_incref(p->plan));
 	if (p->starts && json_integer_value(json_object_get(p->plan, "eligible")) == 0)
 		return none_eligible(call);
 	if (p->starts && fail.code != FAIL_NONE) {
@@ -319,7 +319,7 @@ static int add_host(struct call *call, const struct fleet_host *h)
 		r = 0;
 	}
 	facts_clear(&facts);
-	return r == -ENOMEM ? call_no_memory(call) : r;
+	return r == -ENOMEM ? oper_no_memory(call) : r;
 }
 
 static int on_plan_hosts(struct call *call, struct fleet_answer *a)
@@ -336,10 +336,10 @@ static int on_plan_hosts(struct call *call, struct fleet_answer *a)
 		if (r < 0)
 			return r;
 	}
-	if (rows < CALL_PAGE)
+	if (rows < OPER_PAGE)
 		return finish(call);
-	return call_wait(call,
-			 fleet_hosts(call->o->c->fleet, p->after, CALL_PAGE, call_done, call),
+	return oper_wait(call,
+			 fleet_hosts(call->o->c->fleet, p->after, OPER_PAGE, oper_done, call),
 			 on_plan_hosts);
 }
 
@@ -356,17 +356,17 @@ static int on_plan_rollouts(struct call *call, struct fleet_answer *a)
 		if (strcmp(row.name, p->name) != 0)
 			continue;
 		if (p->starts && p->stores && on_newer && strcmp(on_newer, "refuse") == 0) {
-			call_fail(call, FAIL_CONFLICT,
+			oper_fail(call, FAIL_CONFLICT,
 				  "rollout %s of %s is under way, and gives way to none",
 				  row.id, row.name);
-			return call_hint(call, "wait for its end, or abort it");
+			return oper_hint(call, "wait for its end, or abort it");
 		}
 		if (p->n_others == OTHERS_MAX)
-			return call_fail(call, FAIL_CONFLICT,
+			return oper_fail(call, FAIL_CONFLICT,
 					 "too many rollouts of %s are active", p->name);
 		snprintf(p->other[p->n_others++], ROLLOUT_ID_BYTES, "%s", row.id);
 	}
-	return call_wait(call, fleet_hosts(call->o->c->fleet, "", CALL_PAGE, call_done, call),
+	return oper_wait(call, fleet_hosts(call->o->c->fleet, "", OPER_PAGE, oper_done, call),
 			 on_plan_hosts);
 }
 
@@ -390,12 +390,12 @@ static int on_plan_bundles(struct call *call, struct fleet_answer *a)
 	}
 	if (!there) {
 		if (p->serial)
-			call_fail(call, FAIL_NOT_FOUND,
+			oper_fail(call, FAIL_NOT_FOUND,
 				  "no bundle of %s with serial %" PRIu64 " is in stock",
 				  p->name, p->serial);
 		else
-			call_fail(call, FAIL_NOT_FOUND, "no bundle of %s is in stock", p->name);
-		return call_hint(call, "hotfixctl stock list shows what is; hotfixctl import "
+			oper_fail(call, FAIL_NOT_FOUND, "no bundle of %s is in stock", p->name);
+		return oper_hint(call, "hotfixctl stock list shows what is; hotfixctl import "
 				       "brings more");
 	}
 	r = new_rollout(call, &p->rollout);
@@ -403,8 +403,8 @@ static int on_plan_bundles(struct call *call, struct fleet_answer *a)
 		r = look_at_windows(call);
 	if (r < 0)
 		return r;
-	return call_wait(call,
-			 fleet_rollouts(call->o->c->fleet, true, "", 10000, call_done, call),
+	return oper_wait(call,
+			 fleet_rollouts(call->o->c->fleet, true, "", 10000, oper_done, call),
 			 on_plan_rollouts);
 }
 
@@ -413,18 +413,18 @@ static int begin(struct call *call, bool stores)
 	struct planning *p = calloc(1, sizeof(*p));
 
 	if (!p)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	call->state = p;
 	call->state_free = planning_free;
-	if (call_knows(call, NULL) < 0 || take_request(call) < 0)
+	if (oper_knows(call, NULL) < 0 || take_request(call) < 0)
 		return -EINVAL;
 	p->stores = stores;
 	if (!roots_trust(call->o->c->roots)) {
-		call_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
-		return call_hint(call, "import the root of the release keys first: "
+		oper_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
+		return oper_hint(call, "import the root of the release keys first: "
 				       "hotfixctl --context NAME trust import ROOT");
 	}
-	return call_wait(call, fleet_bundles(call->o->c->fleet, call_done, call),
+	return oper_wait(call, fleet_bundles(call->o->c->fleet, oper_done, call),
 			 on_plan_bundles);
 }
 

@@ -10,8 +10,8 @@
  *	operators_stock.c	bundles, documents, trust
  *	operators_access.c	status, freezes, the line, operators, the audit log
  *
- * A handler answers, or begins one question to the database (call_wait) and says who goes on with
- * its answer, or waits for a word (call_park). It returns 0, or -errno with call->fail set, which is
+ * A handler answers, or begins one question to the database (oper_wait) and says who goes on with
+ * its answer, or waits for a word (oper_park). It returns 0, or -errno with call->fail set, which is
  * then the answer.
  */
 #pragma once
@@ -30,12 +30,12 @@
 #include "server/controller/controller.h"
 #include "store/fleet.h"
 
-#define CALL_SEGMENTS_MAX  6
-#define CALL_REASON_BYTES  200
-#define CALL_PAGE	   500 /* rows asked for at once */
-#define CALL_WAIT_MS_MAX   60000
-#define CALL_TOKEN_PREFIX  "hfo1." /* of an operator; and 64 hex digits */
-#define CALL_SELECTORS_MAX 16
+#define OPER_SEGMENTS_MAX  6
+#define OPER_REASON_BYTES  200
+#define OPER_PAGE	   500 /* rows asked for at once */
+#define OPER_WAIT_MS_MAX   60000
+#define OPER_TOKEN_PREFIX  "hfo1." /* of an operator; and 64 hex digits */
+#define OPER_SELECTORS_MAX 16
 
 enum role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_APPROVER, ROLE_ADMIN, ROLES_ };
 
@@ -55,7 +55,7 @@ struct call {
 	struct evhttp_request *req; /* NULL: answered, or nobody is there any more */
 	const struct route *route;
 	char *path;
-	const char *segment[CALL_SEGMENTS_MAX];
+	const char *segment[OPER_SEGMENTS_MAX];
 	size_t n_segments;
 	struct evkeyvalq query;
 	json_t *body; /* of a route that takes JSON */
@@ -78,48 +78,48 @@ struct call {
 /* ---- of operators.c ------------------------------------------------------------------ */
 
 /* Consumes doc; NULL: out of memory. */
-int call_answer(struct call *call, int status, json_t *doc);
-/* r of an operation of store/fleet.h whose done is call_done and whose cookie is the call. */
-int call_wait(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *));
+int oper_answer(struct call *call, int status, json_t *doc);
+/* r of an operation of store/fleet.h whose done is oper_done and whose cookie is the call. */
+int oper_wait(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *));
 /* The same, and next sees what failed. */
-int call_try(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *));
-void call_done(struct fleet_answer *a, void *cookie);
+int oper_try(struct call *call, int r, int (*next)(struct call *, struct fleet_answer *));
+void oper_done(struct fleet_answer *a, void *cookie);
 /* The route's handler is called again, with woken, when there is a word or the time is over. */
-int call_park(struct call *call, const char *topic, uint64_t ms);
-int call_fail(struct call *call, enum fail_code code, const char *fmt, ...)
+int oper_park(struct call *call, const char *topic, uint64_t ms);
+int oper_fail(struct call *call, enum fail_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-int call_hint(struct call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int call_no_memory(struct call *call);
+int oper_hint(struct call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int oper_no_memory(struct call *call);
 /* What failed in an answer, in its words; or in ours where nothing like it is there. */
-int call_failed(struct call *call, const struct fleet_answer *a, const char *missing);
+int oper_failed(struct call *call, const struct fleet_answer *a, const char *missing);
 
-const char *call_query(const struct call *call, const char *key); /* NULL: not there */
-int call_query_u64(struct call *call, const char *key, uint64_t max, uint64_t otherwise,
+const char *oper_query(const struct call *call, const char *key); /* NULL: not there */
+int oper_query_u64(struct call *call, const char *key, uint64_t max, uint64_t otherwise,
 		   uint64_t *ret_value);
 /* The queries that the route knows, NULL ends them; -EINVAL: another one is there. */
-int call_knows(struct call *call, ...) __attribute__((sentinel));
+int oper_knows(struct call *call, ...) __attribute__((sentinel));
 /* Of a body: "reason", which ends it if alone. */
-int call_take_reason(struct call *call, bool needed, const char **ret_reason);
-struct fleet_entry call_entry(const struct call *call, const char *action, const char *subject,
+int oper_take_reason(struct call *call, bool needed, const char **ret_reason);
+struct fleet_entry oper_entry(const struct call *call, const char *action, const char *subject,
 			      const char *detail_or_null);
-json_t *call_time(uint64_t ms); /* RFC 3339, or null for 0 */
+json_t *oper_time(uint64_t ms); /* RFC 3339, or null for 0 */
 const char *role_name(enum role role);
 int role_parse(const char *name, enum role *ret_role);
 /* A hot-fix, rollout or guard name of the path. */
-int call_name(struct call *call, size_t segment, const char *what);
-int call_hash(struct call *call, size_t segment, uint8_t ret_hash[32]);
+int oper_name(struct call *call, size_t segment, const char *what);
+int oper_hash(struct call *call, size_t segment, uint8_t ret_hash[32]);
 
 /* ---- handlers ------------------------------------------------------------------------- */
 
-typedef int call_handler(struct call *call);
+typedef int oper_handler(struct call *call);
 
-call_handler operators_hosts, operators_host, operators_change_host, operators_forget_host,
+oper_handler operators_hosts, operators_host, operators_change_host, operators_forget_host,
 	operators_tokens, operators_new_token, operators_drop_token; /* operators_host.c */
-call_handler operators_plan, operators_start;			     /* operators_plan.c */
-call_handler operators_rollouts, operators_rollout, operators_verb;
-call_handler operators_bundles, operators_put_bundle, operators_drop_bundle, operators_trust,
+oper_handler operators_plan, operators_start;			     /* operators_plan.c */
+oper_handler operators_rollouts, operators_rollout, operators_verb;
+oper_handler operators_bundles, operators_put_bundle, operators_drop_bundle, operators_trust,
 	operators_put_document; /* operators_stock.c */
-call_handler operators_status, operators_openapi, operators_freezes, operators_put_freeze,
+oper_handler operators_status, operators_openapi, operators_freezes, operators_put_freeze,
 	operators_drop_freeze, operators_stop_line, operators_clear_line, operators_list,
 	operators_add, operators_revoke, operators_audit,
 	operators_audit_verify; /* operators_access.c */

@@ -89,7 +89,7 @@ static int damaged(struct call *call, const char *id)
 	char why[FAIL_MESSAGE_BYTES];
 
 	snprintf(why, sizeof(why), "%s", call->fail.message);
-	return call_fail(call, FAIL_STORAGE, "rollout %s is stored, but cannot be read: %s", id,
+	return oper_fail(call, FAIL_STORAGE, "rollout %s is stored, but cannot be read: %s", id,
 			 why);
 }
 
@@ -112,7 +112,7 @@ static int load(struct call *call, const struct fleet_rollout *row, struct fleet
 			res = rollout_load_host(r, doc, &call->fail);
 	}
 	if (res == -ENOMEM)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	if (res < 0)
 		return damaged(call, row->id);
 	*ret_rollout = take_ptr(r);
@@ -125,8 +125,8 @@ static void add_row(json_t *doc, const struct fleet_rollout *row)
 	json_object_set_new(doc, "active", json_boolean(row->active));
 	json_object_set_new(doc, "owner", json_string(row->owner));
 	json_object_set_new(doc, "owner_lease_ms", json_integer((json_int_t)row->lease_ms));
-	json_object_set_new(doc, "created", call_time(row->created_ms));
-	json_object_set_new(doc, "ended", call_time(row->ended_ms));
+	json_object_set_new(doc, "created", oper_time(row->created_ms));
+	json_object_set_new(doc, "ended", oper_time(row->ended_ms));
 	json_object_set_new(doc, "now_ms", json_integer((json_int_t)clock_real_ms()));
 }
 
@@ -181,7 +181,7 @@ static int no_rollout(struct call *call, const struct fleet_answer *a)
 	char missing[160];
 
 	snprintf(missing, sizeof(missing), "there is no rollout %s", call->segment[1]);
-	return call_failed(call, a, missing);
+	return oper_failed(call, a, missing);
 }
 
 static json_t *current(const struct view *v)
@@ -211,7 +211,7 @@ static int on_whole(struct call *call, struct fleet_answer *a)
 	hosts = a->next[1];
 	doc = rollout_show(r);
 	if (!doc)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	add_row(doc, &row);
 	json_object_set_new(doc, "troubles", troubles_of(r, a));
 	v = make_view(call->o, row.id);
@@ -222,7 +222,7 @@ static int on_whole(struct call *call, struct fleet_answer *a)
 		v->built_ms = v->used_ms = now_ms;
 		v->hosts = hosts;
 	}
-	if (call_query(call, "hosts")) {
+	if (oper_query(call, "hosts")) {
 		json_t *with = json_copy(doc);
 
 		json_decref(doc);
@@ -230,7 +230,7 @@ static int on_whole(struct call *call, struct fleet_answer *a)
 			json_object_set_new(with, "members", hosts_of(r, a));
 		doc = with;
 	}
-	return call_answer(call, 200, doc);
+	return oper_answer(call, 200, doc);
 }
 
 static uint64_t pause_of(const struct view *v, uint64_t now_ms)
@@ -270,34 +270,34 @@ static int on_header(struct call *call, struct fleet_answer *a)
 
 	if (a->r < 0 || !fleet_next_rollout(a, &row))
 		return no_rollout(call, a);
-	if (call_query_u64(call, "generation", INT64_MAX, 0, &generation) < 0 ||
-	    call_query_u64(call, "wait", CALL_WAIT_MS_MAX, 0, &wait_ms) < 0)
+	if (oper_query_u64(call, "generation", INT64_MAX, 0, &generation) < 0 ||
+	    oper_query_u64(call, "wait", OPER_WAIT_MS_MAX, 0, &wait_ms) < 0)
 		return -EINVAL;
 	if (wait_ms && !call->woken && row.generation <= generation) {
 		watch(call->o, row.id, row.generation);
 		snprintf(topic, sizeof(topic), "rollout:%s", row.id);
-		return call_park(call, topic, wait_ms);
+		return oper_park(call, topic, wait_ms);
 	}
-	v = call_query(call, "hosts") ? NULL : find_view(call->o, row.id);
+	v = oper_query(call, "hosts") ? NULL : find_view(call->o, row.id);
 	if (v)
 		v->used_ms = now_ms;
 	if (v && v->generation == row.generation)
-		return call_answer(call, 200, current(v));
+		return oper_answer(call, 200, current(v));
 	pause = v && wait_ms ? pause_of(v, now_ms) : 0;
 	if (pause)
-		return call_park(call, "-", pause);
-	return call_try(call, fleet_rollout(call->o->c->fleet, row.id, call_done, call),
+		return oper_park(call, "-", pause);
+	return oper_try(call, fleet_rollout(call->o->c->fleet, row.id, oper_done, call),
 			on_whole);
 }
 
 int operators_rollout(struct call *call)
 {
-	if (call_knows(call, "generation", "wait", "hosts", NULL) < 0 ||
-	    call_name(call, 1, "a rollout") < 0)
+	if (oper_knows(call, "generation", "wait", "hosts", NULL) < 0 ||
+	    oper_name(call, 1, "a rollout") < 0)
 		return -EINVAL;
-	return call_try(
+	return oper_try(
 		call,
-		fleet_rollout_header(call->o->c->fleet, call->segment[1], call_done, call),
+		fleet_rollout_header(call->o->c->fleet, call->segment[1], oper_done, call),
 		on_header);
 }
 
@@ -422,7 +422,7 @@ static int add_header(struct call *call, const struct fleet_rollout *row)
 	add_row(doc, row);
 	json_object_del(doc, "schema_version");
 	json_object_del(doc, "now_ms");
-	return json_array_append_new(l->rollouts, doc) < 0 ? call_no_memory(call) : 0;
+	return json_array_append_new(l->rollouts, doc) < 0 ? oper_no_memory(call) : 0;
 }
 
 static int on_rollouts(struct call *call, struct fleet_answer *a)
@@ -440,11 +440,11 @@ static int on_rollouts(struct call *call, struct fleet_answer *a)
 			return r;
 	}
 	if (rows == PAGE_OF_HEADERS && json_array_size(l->rollouts) < l->limit)
-		return call_wait(call,
+		return oper_wait(call,
 				 fleet_rollouts(call->o->c->fleet, !l->all, l->after,
-						PAGE_OF_HEADERS, call_done, call),
+						PAGE_OF_HEADERS, oper_done, call),
 				 on_rollouts);
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:O, s:o}", "schema_version", 1, "rollouts",
 				     l->rollouts, "after",
 				     json_array_size(l->rollouts) == l->limit
@@ -455,24 +455,24 @@ static int on_rollouts(struct call *call, struct fleet_answer *a)
 int operators_rollouts(struct call *call)
 {
 	struct listing *l = calloc(1, sizeof(*l));
-	const char *after = call_query(call, "after"), *name = call_query(call, "name");
+	const char *after = oper_query(call, "after"), *name = oper_query(call, "name");
 
 	if (!l)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	call->state = l;
 	call->state_free = listing_free;
 	l->rollouts = json_array();
-	if (call_knows(call, "after", "limit", "name", "active", NULL) < 0 ||
-	    call_query_u64(call, "limit", ROLLOUTS_MAX, 100, &l->limit) < 0)
+	if (oper_knows(call, "after", "limit", "name", "active", NULL) < 0 ||
+	    oper_query_u64(call, "limit", ROLLOUTS_MAX, 100, &l->limit) < 0)
 		return -EINVAL;
-	l->all = !call_query(call, "active");
+	l->all = !oper_query(call, "active");
 	snprintf(l->after, sizeof(l->after), "%s", after ? after : "");
 	snprintf(l->name, sizeof(l->name), "%s", name ? name : "");
 	if (!l->limit)
-		return call_fail(call, FAIL_USAGE, "limit must be at least 1");
-	return call_wait(call,
+		return oper_fail(call, FAIL_USAGE, "limit must be at least 1");
+	return oper_wait(call,
 			 fleet_rollouts(call->o->c->fleet, !l->all, l->after, PAGE_OF_HEADERS,
-					call_done, call),
+					oper_done, call),
 			 on_rollouts);
 }
 
@@ -499,7 +499,7 @@ static const struct verb {
 
 struct asking {
 	const struct verb *verb;
-	char reason[CALL_REASON_BYTES + 1], scope[16], host[ROLLOUT_ID_BYTES],
+	char reason[OPER_REASON_BYTES + 1], scope[16], host[ROLLOUT_ID_BYTES],
 		by[ROLLOUT_ID_BYTES];
 	struct rollout *copy;
 	struct rollout_effects fx;
@@ -522,10 +522,10 @@ static int on_asked(struct call *call, struct fleet_answer *a)
 	const struct asking *k = call->state;
 
 	if (a->r == -ENOENT) /* it ended just now; or somebody began it anew */
-		return call_fail(call, FAIL_CONFLICT, "rollout %s has ended", call->segment[1]);
+		return oper_fail(call, FAIL_CONFLICT, "rollout %s has ended", call->segment[1]);
 	if (a->r < 0)
-		return call_failed(call, a, NULL);
-	return call_answer(call, 202,
+		return oper_failed(call, a, NULL);
+	return oper_answer(call, 202,
 			   json_pack("{s:i, s:s, s:s, s:I}", "schema_version", 1, "asked",
 				     k->verb->name, "id", call->segment[1], "generation",
 				     (json_int_t)k->generation));
@@ -555,7 +555,7 @@ static int ask_owner(struct call *call)
 	struct fleet_entry entry;
 
 	if (r < 0)
-		return r == -ENOMEM ? call_no_memory(call) : r;
+		return r == -ENOMEM ? oper_no_memory(call) : r;
 	doc = json_pack("{s:s, s:s, s:s}", "verb", k->verb->name, "actor", call->user, "reason",
 			k->reason);
 	if (k->scope[0])
@@ -566,13 +566,13 @@ static int ask_owner(struct call *call)
 		json_object_set_new(doc, "by", json_string(k->by));
 	text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	if (!text)
-		return call_no_memory(call);
-	entry = call_entry(call, k->verb->action, call->segment[1], text);
-	return call_try(
+		return oper_no_memory(call);
+	entry = oper_entry(call, k->verb->action, call->segment[1], text);
+	return oper_try(
 		call,
 		k->active
-			? fleet_ask(fleet, call->segment[1], text, &entry, call_done, call)
-			: fleet_reopen(fleet, call->segment[1], text, &entry, call_done, call),
+			? fleet_ask(fleet, call->segment[1], text, &entry, oper_done, call)
+			: fleet_reopen(fleet, call->segment[1], text, &entry, oper_done, call),
 		on_asked);
 }
 
@@ -590,9 +590,9 @@ static int on_newer(struct call *call, struct fleet_answer *a)
 	}
 	if (rows < PAGE_OF_HEADERS)
 		return ask_owner(call);
-	return call_wait(call,
+	return oper_wait(call,
 			 fleet_rollouts(call->o->c->fleet, false, k->after, PAGE_OF_HEADERS,
-					call_done, call),
+					oper_done, call),
 			 on_newer);
 }
 
@@ -612,13 +612,13 @@ static int on_rollout_to_ask(struct call *call, struct fleet_answer *a)
 	snprintf(k->name, sizeof(k->name), "%s", row.name);
 	snprintf(k->after, sizeof(k->after), "%s", row.id);
 	if (!row.active && !k->verb->of_ended)
-		return call_fail(call, FAIL_CONFLICT, "rollout %s has ended: %s", row.id,
+		return oper_fail(call, FAIL_CONFLICT, "rollout %s has ended: %s", row.id,
 				 rollout_state_name(rollout_state(k->copy)));
 	if (k->verb->type != ROLLOUT_UNDO)
 		return ask_owner(call);
-	return call_wait(call,
+	return oper_wait(call,
 			 fleet_rollouts(call->o->c->fleet, false, k->after, PAGE_OF_HEADERS,
-					call_done, call),
+					oper_done, call),
 			 on_newer);
 }
 
@@ -627,7 +627,7 @@ static int take_asking(struct call *call, struct asking *k)
 	struct json_fields f = json_fields("request", call->body, &call->fail);
 
 	snprintf(k->reason, sizeof(k->reason), "%s",
-		 json_str_or(&f, "reason", CALL_REASON_BYTES, ""));
+		 json_str_or(&f, "reason", OPER_REASON_BYTES, ""));
 	if (k->verb->type == ROLLOUT_ABORT)
 		snprintf(k->scope, sizeof(k->scope), "%s",
 			 json_str_or(&f, "scope", sizeof(k->scope) - 1, "nothing"));
@@ -654,21 +654,21 @@ int operators_verb(struct call *call)
 	struct fleet *fleet = call->o->c->fleet;
 
 	if (!k)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	call->state = k;
 	call->state_free = asking_free;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(verbs[i].name, call->segment[2]) == 0)
 			k->verb = &verbs[i];
 	if (!k->verb)
-		return call_fail(call, FAIL_USAGE, "there is no verb %.40s", call->segment[2]);
-	if (call_knows(call, NULL) < 0 || call_name(call, 1, "a rollout") < 0 ||
+		return oper_fail(call, FAIL_USAGE, "there is no verb %.40s", call->segment[2]);
+	if (oper_knows(call, NULL) < 0 || oper_name(call, 1, "a rollout") < 0 ||
 	    take_asking(call, k) < 0)
 		return -EINVAL;
-	return call_try(
+	return oper_try(
 		call,
 		k->verb->needs_hosts
-			? fleet_rollout(fleet, call->segment[1], call_done, call)
-			: fleet_rollout_header(fleet, call->segment[1], call_done, call),
+			? fleet_rollout(fleet, call->segment[1], oper_done, call)
+			: fleet_rollout_header(fleet, call->segment[1], oper_done, call),
 		on_rollout_to_ask);
 }

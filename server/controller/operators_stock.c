@@ -19,8 +19,8 @@ static const struct trust *trust_of(struct call *call)
 	const struct trust *t = roots_trust(call->o->c->roots);
 
 	if (!t) {
-		call_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
-		call_hint(call, "import the root of the release keys first: "
+		oper_fail(call, FAIL_NO_TRUST, "this controller trusts nobody yet");
+		oper_hint(call, "import the root of the release keys first: "
 				"hotfixctl --context NAME trust import ROOT");
 	}
 	return t;
@@ -36,7 +36,7 @@ static json_t *bundle_json(const struct fleet_bundle *b)
 	bytes_to_hex(b->manifest_sha256, BYTES_SHA256, manifest);
 	return json_pack("{s:s, s:I, s:s, s:s, s:I, s:o, s:s}", "name", b->name, "serial",
 			 (json_int_t)b->serial, "digest", digest, "manifest", manifest, "bytes",
-			 (json_int_t)b->bytes, "imported", call_time(b->imported_ms), "by",
+			 (json_int_t)b->bytes, "imported", oper_time(b->imported_ms), "by",
 			 b->actor);
 }
 
@@ -47,15 +47,15 @@ static int on_bundles(struct call *call, struct fleet_answer *a)
 
 	while (fleet_next_bundle(a, &b))
 		json_array_append_new(bundles, bundle_json(&b));
-	return call_answer(call, 200,
+	return oper_answer(call, 200,
 			   json_pack("{s:i, s:o}", "schema_version", 1, "bundles", bundles));
 }
 
 int operators_bundles(struct call *call)
 {
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return call_wait(call, fleet_bundles(call->o->c->fleet, call_done, call), on_bundles);
+	return oper_wait(call, fleet_bundles(call->o->c->fleet, oper_done, call), on_bundles);
 }
 
 static void json_state_free(void *state)
@@ -69,7 +69,7 @@ static int on_put(struct call *call, struct fleet_answer *a)
 
 	(void)a;
 	call->state = NULL;
-	return call_answer(call, 200, doc);
+	return oper_answer(call, 200, doc);
 }
 
 /* What no root in force vouches for is not even stored. */
@@ -87,7 +87,7 @@ int operators_put_bundle(struct call *call)
 	size_t len;
 	int r;
 
-	if (!trust || call_knows(call, NULL) < 0)
+	if (!trust || oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	buf = serve_body(call->req, &len);
 	r = bundle_open(buf, len, trust, &b, &call->fail);
@@ -95,7 +95,7 @@ int operators_put_bundle(struct call *call)
 		return r;
 	floor = trust_floor(trust, b->manifest->name);
 	if (b->manifest->serial < floor)
-		return call_fail(call, FAIL_DOWNGRADE,
+		return oper_fail(call, FAIL_DOWNGRADE,
 				 "serial %" PRIu64 " of %s is below the floor %" PRIu64
 				 " of the root in force",
 				 b->manifest->serial, b->manifest->name, floor);
@@ -113,10 +113,10 @@ int operators_put_bundle(struct call *call)
 	call->state = bundle_json(&row);
 	call->state_free = json_state_free;
 	if (!detail_text || !call->state)
-		return call_no_memory(call);
-	entry = call_entry(call, "BUNDLE", what, detail_text);
-	return call_wait(
-		call, fleet_put_bundle(call->o->c->fleet, &row, buf, &entry, call_done, call),
+		return oper_no_memory(call);
+	entry = oper_entry(call, "BUNDLE", what, detail_text);
+	return oper_wait(
+		call, fleet_put_bundle(call->o->c->fleet, &row, buf, &entry, oper_done, call),
 		on_put);
 }
 
@@ -129,14 +129,14 @@ struct drop {
 static int on_dropped(struct call *call, struct fleet_answer *a)
 {
 	if (a->r < 0)
-		return call_failed(call, a, "there is no such bundle");
-	return call_answer(call, 200, json_pack("{s:s}", "dropped", call->segment[1]));
+		return oper_failed(call, a, "there is no such bundle");
+	return oper_answer(call, 200, json_pack("{s:s}", "dropped", call->segment[1]));
 }
 
 static int on_active(struct call *call, struct fleet_answer *a)
 {
 	const struct drop *d = call->state;
-	struct fleet_entry entry = call_entry(call, "BUNDLE_DROPPED", call->segment[1], NULL);
+	struct fleet_entry entry = oper_entry(call, "BUNDLE_DROPPED", call->segment[1], NULL);
 	struct fleet_rollout row;
 
 	while (fleet_next_rollout(a, &row)) {
@@ -144,12 +144,12 @@ static int on_active(struct call *call, struct fleet_answer *a)
 
 		if (strcmp(row.name, d->name) == 0 &&
 		    (uint64_t)json_integer_value(json_object_get(state, "serial")) == d->serial)
-			return call_fail(call, FAIL_CONFLICT,
+			return oper_fail(call, FAIL_CONFLICT,
 					 "rollout %s hands out %s@%" PRIu64 " just now", row.id,
 					 d->name, d->serial);
 	}
-	return call_try(
-		call, fleet_drop_bundle(call->o->c->fleet, d->digest, &entry, call_done, call),
+	return oper_try(
+		call, fleet_drop_bundle(call->o->c->fleet, d->digest, &entry, oper_done, call),
 		on_dropped);
 }
 
@@ -159,11 +159,11 @@ static int on_bundle(struct call *call, struct fleet_answer *a)
 	struct fleet_bundle b;
 
 	if (a->r < 0 || !fleet_next_bundle(a, &b))
-		return call_failed(call, a, "there is no such bundle");
+		return oper_failed(call, a, "there is no such bundle");
 	snprintf(d->name, sizeof(d->name), "%s", b.name);
 	d->serial = b.serial;
-	return call_wait(call,
-			 fleet_rollouts(call->o->c->fleet, true, "", 10000, call_done, call),
+	return oper_wait(call,
+			 fleet_rollouts(call->o->c->fleet, true, "", 10000, oper_done, call),
 			 on_active);
 }
 
@@ -174,10 +174,10 @@ int operators_drop_bundle(struct call *call)
 	call->state = d;
 	call->state_free = free;
 	if (!d)
-		return call_no_memory(call);
-	if (call_knows(call, NULL) < 0 || call_hash(call, 1, d->digest) < 0)
+		return oper_no_memory(call);
+	if (oper_knows(call, NULL) < 0 || oper_hash(call, 1, d->digest) < 0)
 		return -EINVAL;
-	return call_try(call, fleet_bundle(call->o->c->fleet, d->digest, call_done, call),
+	return oper_try(call, fleet_bundle(call->o->c->fleet, d->digest, oper_done, call),
 			on_bundle);
 }
 
@@ -189,10 +189,10 @@ int operators_trust(struct call *call)
 	char warning[256];
 	json_t *doc;
 
-	if (!trust || call_knows(call, NULL) < 0)
+	if (!trust || oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	doc = trust_to_json(trust);
-	return call_answer(
+	return oper_answer(
 		call, 200,
 		doc ? json_pack("{s:i, s:o, s:s}", "schema_version", 1, "root", doc, "warning",
 				trust_warning(trust, call->now_ms, warning, sizeof(warning)))
@@ -221,9 +221,9 @@ static int await_root(struct call *call)
 	json_t *doc;
 
 	if (d->root && (!t || t->version < d->root) && d->looks++ < LOOKS_MAX)
-		return call_park(call, "-", LOOK_MS);
+		return oper_park(call, "-", LOOK_MS);
 	doc = take_ptr(d->doc);
-	return call_answer(call, 200, doc);
+	return oper_answer(call, 200, doc);
 }
 
 static int on_document(struct call *call, struct fleet_answer *a)
@@ -235,10 +235,10 @@ static int on_document(struct call *call, struct fleet_answer *a)
 		return await_root(call);
 	}
 	if (a->r == -ESTALE)
-		return call_fail(call, FAIL_CONFLICT,
+		return oper_fail(call, FAIL_CONFLICT,
 				 "a root of this version was stored just now");
 	if (a->r < 0)
-		return call_failed(call, a, NULL);
+		return oper_failed(call, a, NULL);
 	return await_root(call);
 }
 
@@ -247,11 +247,11 @@ static int put_document(struct call *call, const struct fleet_document *d, const
 {
 	const struct document *state = call->state;
 	AUTO_FREE char *detail = state->doc ? json_text(state->doc) : NULL;
-	struct fleet_entry entry = call_entry(call, action, subject, detail);
+	struct fleet_entry entry = oper_entry(call, action, subject, detail);
 
 	if (!detail)
-		return call_no_memory(call);
-	return call_try(call, fleet_put_document(call->o->c->fleet, d, &entry, call_done, call),
+		return oper_no_memory(call);
+	return oper_try(call, fleet_put_document(call->o->c->fleet, d, &entry, oper_done, call),
 			on_document);
 }
 
@@ -265,7 +265,7 @@ static int put_root(struct call *call, const uint8_t *buf, size_t len)
 
 	r = roots_check(call->o->c->roots, buf, len, &t, &call->fail);
 	if (r == -EALREADY)
-		return call_answer(call, 200,
+		return oper_answer(call, 200,
 				   json_pack("{s:s, s:b}", "type", "root", "known", 1));
 	if (r < 0)
 		return r;
@@ -325,9 +325,9 @@ int operators_put_document(struct call *call)
 	call->state = calloc(1, sizeof(struct document));
 	call->state_free = document_free;
 	if (!call->state)
-		return call_no_memory(call);
+		return oper_no_memory(call);
 	buf = serve_body(call->req, &len);
-	if (call_knows(call, NULL) < 0)
+	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
 	r = dsse_parse("document", buf, len, &d, &call->fail);
 	if (r < 0)
@@ -336,7 +336,7 @@ int operators_put_document(struct call *call)
 		return put_root(call, buf, len);
 	if (dsse_unverified_payload(d, DSSE_TYPE_REVOCATION, &n))
 		return put_revocation(call, buf, len);
-	call_fail(call, FAIL_BAD_FORMAT, "this is neither a root nor a revocation");
-	return call_hint(call, "the controller signs directives and the status of the fleet "
+	oper_fail(call, FAIL_BAD_FORMAT, "this is neither a root nor a revocation");
+	return oper_hint(call, "the controller signs directives and the status of the fleet "
 			       "itself; bundles go to /v1/bundles");
 }

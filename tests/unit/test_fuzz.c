@@ -21,10 +21,12 @@
 	X(envelope)    \
 	X(host)        \
 	X(manifest)    \
+	X(operators)   \
 	X(revocation)  \
 	X(root)        \
 	X(status)      \
-	X(text)
+	X(text)        \
+	X(yaml)
 
 #define INPUT_BYTES_MAX (1U << 20)
 
