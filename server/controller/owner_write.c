@@ -157,7 +157,8 @@ static char *dumped(json_t *doc)
 
 static int take_hosts(struct write *w, struct pending *p, bool holds)
 {
-	qsort(p->host, p->n_hosts, sizeof(*p->host), by_address);
+	if (p->n_hosts)
+		qsort(p->host, p->n_hosts, sizeof(*p->host), by_address);
 	w->host = calloc(p->n_hosts + 1, sizeof(*w->host));
 	for (size_t i = 0; w->host && i < p->n_hosts; i++) {
 		const struct rollout_host *h = p->host[i];
@@ -174,14 +175,16 @@ static int take_hosts(struct write *w, struct pending *p, bool holds)
 	}
 	if (!w->host)
 		return -ENOMEM;
-	qsort(w->host, w->n_hosts, sizeof(*w->host), by_host);
+	if (w->n_hosts)
+		qsort(w->host, w->n_hosts, sizeof(*w->host), by_host);
 	return 0;
 }
 
 /* Of each host the newest word. */
 static int take_words(struct write *w, struct pending *p)
 {
-	qsort(p->word, p->n_words, sizeof(*p->word), by_host_and_age);
+	if (p->n_words)
+		qsort(p->word, p->n_words, sizeof(*p->word), by_host_and_age);
 	w->word = calloc(p->n_words + 1, sizeof(*w->word));
 	w->body = calloc(p->n_words + 1, sizeof(*w->body));
 	if (!w->word || !w->body)
