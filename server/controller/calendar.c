@@ -12,10 +12,11 @@
 
 #define RRULE_BYTES  256
 #define ZONE_BYTES   64
+#define COUNT_MAX    1000
 #define STEPS_MAX    10000 /* recurrences of one rule that one look follows */
 #define TOUCHING_MAX 400   /* that begin before the one before ends: then we look again */
-#define CHANGES_MAX  64	   /* windows that begin or end while it stays open, or closed */
-#define SEEN_MAX     1000  /* the same, for whether it opens at all, */
+#define CHANGES_MAX  8	   /* windows that begin or end while it stays open, or closed */
+#define SEEN_MAX     200   /* the same, for whether it opens at all, */
 #define SEEN_S	     (20LL * 366 * DAY_S) /* and how far */
 #define DAY_S	     86400
 #define DAY_MS	     86400000ULL
@@ -146,28 +147,41 @@ static int look_at(const struct window *w, int64_t s, bool *ret_open, int64_t *r
 
 /* ---- all of them ------------------------------------------------------------------------- */
 
-/* NULL, or whose fault it is; "" that of all in allow. */
+/*
+ * NULL: it is open; or whose fault it is, "" that of all in allow. As it is, it stays until
+ * *ret_until at least: then one has to look again.
+ */
 static const char *closed_by(const struct calendar *c, int64_t s, int64_t *ret_until)
 {
-	bool open, allowed = !c->n_allow;
+	int64_t allowed_until = 0, allow_next = NEVER_S, denied_until = 0, deny_next = NEVER_S;
 	const char *denied = NULL;
 	int64_t until;
+	bool open;
 
-	*ret_until = NEVER_S;
 	for (size_t i = 0; i < c->n; i++) {
 		if (look_at(&c->window[i], s, &open, &until) < 0) {
 			/* calendar_new() has tried: now it recurs more often. Closed is safe. */
 			*ret_until = s + DAY_S;
 			return c->window[i].name;
 		}
-		if (until < *ret_until)
-			*ret_until = until;
-		if (i < c->n_allow)
-			allowed = allowed || open;
-		else if (open && !denied)
+		if (i < c->n_allow && open && until > allowed_until)
+			allowed_until = until;
+		else if (i < c->n_allow && !open && until < allow_next)
+			allow_next = until;
+		else if (i >= c->n_allow && open && until > denied_until)
+			denied_until = until;
+		else if (i >= c->n_allow && !open && until < deny_next)
+			deny_next = until;
+		if (i >= c->n_allow && open && !denied)
 			denied = c->window[i].name;
 	}
-	return denied ? denied : allowed ? NULL : "";
+	if (!c->n_allow)
+		allowed_until = NEVER_S;
+	*ret_until = denied			 ? denied_until
+		     : !allowed_until		 ? allow_next
+		     : allowed_until < deny_next ? allowed_until
+						 : deny_next;
+	return denied ? denied : allowed_until ? NULL : "";
 }
 
 static int64_t floor_s(uint64_t ms)
@@ -286,28 +300,77 @@ static void localize_until(struct window *w)
 	until->zone = NULL;
 }
 
+/* Of a list in a rule: its end is marked, unless it is full. */
+#define EACH(p, list)                 \
+	for (const short *p = (list); \
+	     p < (list) + ARRAY_SIZE(list) && *p != ICAL_RECURRENCE_ARRAY_MAX; p++)
+
+static bool has(const short *list)
+{
+	return list[0] != ICAL_RECURRENCE_ARRAY_MAX;
+}
+
+/*
+ * What people write. Of the rest too much never comes (the fifth of four), and libical looks for
+ * it day by day, through centuries.
+ */
+static const char *too_much(const struct icalrecurrencetype *r)
+{
+	bool yearly = r->freq == ICAL_YEARLY_RECURRENCE;
+	bool monthly = r->freq == ICAL_MONTHLY_RECURRENCE;
+	int years = yearly ? 1 : monthly ? 12 : r->freq == ICAL_WEEKLY_RECURRENCE ? 53 : 366;
+	bool counted = false; /* the second Tuesday */
+
+	EACH(d, r->by_day)
+	{
+		counted = counted || icalrecurrencetype_day_position(*d);
+	}
+	if (counted && ((!yearly && !monthly) || has(r->by_month_day)))
+		return "must count days of the week (\"2TU\") with FREQ=MONTHLY or YEARLY, and "
+		       "without BYMONTHDAY";
+	if (has(r->by_month_day) && !yearly && !monthly) /* libical overlooks some of them */
+		return "must have BYMONTHDAY with FREQ=MONTHLY or YEARLY";
+	EACH(p, r->by_set_pos)
+	{
+		if (!monthly || !has(r->by_day) || counted || has(r->by_month_day) ||
+		    abs(*p) > 4)
+			return "must have BYSETPOS with FREQ=MONTHLY and BYDAY, from -4 to 4";
+	}
+	if (r->interval > 10 * years)
+		return "must have an INTERVAL of 10 years at most";
+	return r->count > COUNT_MAX ? "must recur 1000 times at most; or leave COUNT out"
+				    : NULL;
+}
+
 /* Libical would look for February 30 for centuries. */
-static bool has_days(const struct icalrecurrencetype *rule)
+static bool has_days(const struct icalrecurrencetype *r)
 {
 	static const short days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	const short *m, *d;
 
-	if (rule->by_month[0] == ICAL_RECURRENCE_ARRAY_MAX ||
-	    rule->by_month_day[0] == ICAL_RECURRENCE_ARRAY_MAX)
+	if (!has(r->by_month) || !has(r->by_month_day))
 		return true;
-	for (m = rule->by_month; *m != ICAL_RECURRENCE_ARRAY_MAX; m++)
-		for (d = rule->by_month_day; *d != ICAL_RECURRENCE_ARRAY_MAX; d++)
+	EACH(m, r->by_month)
+	{
+		EACH(d, r->by_month_day)
+		{
 			if (*m >= 1 && *m <= 12 && abs(*d) <= days[*m - 1])
 				return true;
+		}
+	}
 	return false;
 }
 
 static const char *parse_rule(const char *text, struct window *w)
 {
+	static const char *const without[] = {"BYWEEKNO", "BYYEARDAY", "BYSECOND", "RSCALE",
+					      "SKIP"};
+
 	if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789=;,+-") != strlen(text))
 		return "must be a rule of RFC 5545";
-	if (strstr(text, "RSCALE") || strstr(text, "SKIP") || strstr(text, "BYSECOND"))
-		return "must do without RSCALE, SKIP and BYSECOND";
+	/* With BYWEEKNO=-1 libical 3.0.16 reads memory that is not its own. */
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
+		if (strstr(text, without[i]))
+			return "must do without BYWEEKNO, BYYEARDAY, BYSECOND, RSCALE and SKIP";
 	w->rule = icalrecurrencetype_from_string(text);
 	switch ((int)w->rule.freq) {
 	case ICAL_DAILY_RECURRENCE:
@@ -320,11 +383,9 @@ static const char *parse_rule(const char *text, struct window *w)
 	default:
 		return "must recur daily, weekly, monthly or yearly (BYHOUR says more)";
 	}
-	if (w->rule.count > STEPS_MAX / 2)
-		return "must recur 5000 times at most; or leave COUNT out";
 	w->recurs = true;
 	localize_until(w);
-	return has_days(&w->rule) ? NULL : "never recurs";
+	return has_days(&w->rule) ? too_much(&w->rule) : "never recurs";
 }
 
 static int parse_window(const json_t *doc, struct window *w, struct fail *f)

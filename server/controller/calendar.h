@@ -10,13 +10,15 @@
  *
  * start      DTSTART, by the clocks of tz (otherwise UTC); RFC 5545's spelling is taken too
  * duration   "4h", or as RFC 5545 has it: "PT4H", "P1D" (to the same hour of the next day)
- * rrule      without it the window opens once. FREQ from DAILY to YEARLY, no BYSECOND
+ * rrule      without it the window opens once. FREQ from DAILY to YEARLY, INTERVAL, COUNT (to 1000),
+ *            UNTIL, BYMONTH, BYMONTHDAY, BYDAY, BYHOUR, BYMINUTE, WKST; BYSETPOS of the days of a
+ *            month
  *
  * It is open when one of "allow" is, or there are none, and none of "deny" is. A start in the hour
  * that a clock leaves out is as much later, one in the hour that it has twice is in the first.
  *
- * Context    any; no clock. A look follows some 10,000 recurrences at most (milliseconds), and is
- *            remembered until what it found ends.
+ * Context    any; no clock. A look takes less than a millisecond, with windows that overlap for months
+ *            some tens; it is remembered until what it found ends.
  * Errors     FAIL_BAD_FORMAT with the field and what is allowed; FAIL_USAGE never open.
  */
 #pragma once
