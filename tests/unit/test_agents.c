@@ -1110,15 +1110,13 @@ static int tear_down_all(void **state)
 	return pg_group_teardown(state);
 }
 
-#define ON_FILE(name)                                           \
-	{                                                       \
-#name " (file)", name, on_file, tear_down, NULL \
+#define ON(engine, name)                                                 \
+	{                                                                \
+#name " on " #engine, name, on_##engine, tear_down, NULL \
 	}
-#define ON_SERVER(name)                                               \
-	{                                                             \
-#name " (server)", name, on_postgres, tear_down, NULL \
-	}
-#define T(name) ON_FILE(name), ON_SERVER(name)
+#define ON_FILE(name)	ON(file, name)
+#define ON_SERVER(name) ON(postgres, name)
+#define T(name)		ON(file, name), ON(postgres, name)
 
 int main(void)
 {
