@@ -196,7 +196,7 @@ static void refuse_unknown(struct call *call)
 	agents_ready(call, agents_then_fail);
 }
 
-static void put_off(struct guest *g, const struct fail *why)
+static void put_off(struct guest *g)
 {
 	struct calls calls = STAILQ_HEAD_INITIALIZER(calls);
 	struct call *call;
@@ -204,7 +204,7 @@ static void put_off(struct guest *g, const struct fail *why)
 	STAILQ_CONCAT(&calls, &g->calls);
 	while ((call = STAILQ_FIRST(&calls))) {
 		STAILQ_REMOVE_HEAD(&calls, link);
-		fail_set(&call->fail, FAIL_UNREACHABLE, "%s", why->message);
+		fail_set(&call->fail, FAIL_UNREACHABLE, "the database does not answer");
 		agents_ready(call, agents_then_fail);
 	}
 }
@@ -425,7 +425,7 @@ static void on_visits(struct fleet_answer *answer, void *cookie)
 		STAILQ_REMOVE_HEAD(&a->asked, link);
 		g->queued = false;
 		if (visits->r < 0)
-			put_off(g, &visits->fail);
+			put_off(g);
 	}
 	if (visits->r == -ECANCELED)
 		return;
@@ -443,7 +443,6 @@ static void ask_visits(struct agents *a)
 {
 	struct fleet_visit visits[AGENTS_VISITS_MAX];
 	struct guest *g;
-	struct fail why;
 	size_t n = 0;
 
 	while (n < AGENTS_VISITS_MAX && (g = STAILQ_FIRST(&a->queue))) {
@@ -460,11 +459,10 @@ static void ask_visits(struct agents *a)
 	if (fleet_visits(a->c->fleet, visits, n, on_visits, a) == 0)
 		return;
 	a->asking = false;
-	fail_set(&why, FAIL_UNREACHABLE, "out of memory");
 	while ((g = STAILQ_FIRST(&a->asked))) {
 		STAILQ_REMOVE_HEAD(&a->asked, link);
 		g->queued = false;
-		put_off(g, &why);
+		put_off(g);
 	}
 }
 
@@ -651,7 +649,7 @@ static void on_renewed(struct fleet_answer *answer, void *cookie)
 	struct call *call = cookie;
 
 	if (stored->r < 0) {
-		fail_set(&call->fail, FAIL_UNREACHABLE, "%s", stored->fail.message);
+		fail_set(&call->fail, FAIL_UNREACHABLE, "the database does not answer");
 		agents_ready(call, agents_then_fail);
 		return;
 	}

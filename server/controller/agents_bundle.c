@@ -154,7 +154,7 @@ static void on_read(struct fleet_answer *a, void *cookie)
 		agents_ready(call, agents_then_fail);
 	} else if (r < 0) {
 		fail_set(&call->fail, FAIL_UNREACHABLE, "%s",
-			 answer->r < 0 ? answer->fail.message : "out of memory");
+			 answer->r < 0 ? "the database does not answer" : "out of memory");
 		agents_ready(call, agents_then_fail);
 	} else if (call->offset >= call->size) {
 		fail_set(&call->fail, FAIL_USAGE, "the bundle has %" PRIu64 " bytes",

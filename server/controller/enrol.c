@@ -205,8 +205,8 @@ static void on_stored(struct fleet_answer *a, void *cookie)
 	v->fail = stored->fail;
 	if (stored->r == -ESTALE)
 		bad_token(&v->fail);
-	else if (stored->r < 0)
-		v->fail.code = FAIL_UNREACHABLE;
+	else if (stored->r < 0) /* why is not for strangers */
+		fail_set(&v->fail, FAIL_UNREACHABLE, "the database does not answer");
 	else
 		log_event(LOG_NOTICE, "a host was enrolled host=%s", v->host);
 	if (v->parked)

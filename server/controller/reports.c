@@ -121,8 +121,10 @@ static void on_stored(struct fleet_answer *a, void *cookie)
 		q->stats.batches++;
 	} else {
 		q->stats.failed++;
+		log_event(LOG_WARNING, "reports could not be stored reason=\"%s\"",
+			  answer->fail.message);
 		/* To a host it makes no difference why: it keeps what it said, and says it again. */
-		answer->fail.code = FAIL_UNREACHABLE;
+		fail_set(&answer->fail, FAIL_UNREACHABLE, "the report could not be stored");
 	}
 	while ((i = STAILQ_FIRST(&done))) {
 		STAILQ_REMOVE_HEAD(&done, link);
