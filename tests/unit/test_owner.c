@@ -423,6 +423,14 @@ static void print_history(const char *id)
 			    row.entry.result, row.entry.detail ? row.entry.detail : "");
 }
 
+/* What came in came in through one of them, as it would from agents and operators. */
+static void wake_all(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (nodes[i].runs)
+			on_wake("", &nodes[i].c);
+}
+
 static uint64_t lived_ms;
 
 #define UNTIL(condition)                                                               \
@@ -433,6 +441,7 @@ static uint64_t lived_ms;
 			turn();                                                        \
 			if (clock_up_ms() - lived_ms > 20) {                           \
 				hosts_live();                                          \
+				wake_all();                                            \
 				lived_ms = clock_up_ms();                              \
 			}                                                              \
 			if (clock_up_ms() > until_) {                                  \
