@@ -730,7 +730,7 @@ static void an_abort_takes_back_what_was_there(void **state)
 		assert_int_equal(sims[i].committed, BEFORE);
 }
 
-__attribute__((unused)) static void a_first_version_is_taken_off_again_by_itself(void **state)
+static void a_first_version_is_taken_off_again_by_itself(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 6; i++)
@@ -1013,6 +1013,31 @@ static void without_its_database_a_rollout_pauses_and_goes_on_later(void **state
 		assert_int_equal(sims[i].applies, 1);
 }
 
+static void a_clock_that_jumps_bakes_nothing(void **state)
+{
+	const uint64_t hour_ms = 3600000;
+
+	(void)state;
+	join_many(6);
+	submit("r1", CAREFUL);
+	UNTIL(is_in("r1", "wave_baking"));
+	skew_ms += 3 * hour_ms;
+	snprintf(sims[0].kernel, sizeof(sims[0].kernel), "6.18"); /* something happens then */
+	say(&sims[0]);
+	UNTIL(host_is_in("r1", &sims[0], "committed") || host_is_in("r1", &sims[0], "pending"));
+	assert_true(is_in("r1", "wave_baking"));
+	skew_ms -= 5 * hour_ms;
+	snprintf(sims[1].kernel, sizeof(sims[1].kernel), "6.18");
+	say(&sims[1]);
+	ask_of("r1", "{'verb':'pause','actor':'bob'}");
+	UNTIL(is_in("r1", "paused"));
+	ask_of("r1", "{'verb':'resume','actor':'bob'}");
+	UNTIL(is_in("r1", "wave_baking"));
+	ask_of("r1", "{'verb':'promote','actor':'bob'}");
+	UNTIL(is_in("r1", "succeeded"));
+	assert_int_equal(count_committed(), 6);
+}
+
 static void two_controllers_in_turn_never_contradict_each_other(void **state)
 {
 	static const char *const states[] = {"wave_attaching", "wave_baking", "paused",
@@ -1063,7 +1088,9 @@ int main(void)
 		EACH(who_lost_a_rollout_writes_nothing_more),
 		EACH(operators_are_heeded_or_told_why_not),
 		EACH(an_abort_takes_back_what_was_there),
+		EACH(a_first_version_is_taken_off_again_by_itself),
 		EACH(a_version_that_was_undone_is_gone_from_all),
+		EACH(a_clock_that_jumps_bakes_nothing),
 		EACH(stopping_the_line_stops_within_five_seconds),
 		EACH(a_freeze_holds_what_it_names),
 		EACH(outside_of_its_windows_a_rollout_waits),
