@@ -100,6 +100,12 @@ static struct task *newest_task(struct member *m, const char *name)
 	return NULL;
 }
 
+static bool has_ended(const struct task *t)
+{
+	return !member_waits(t->state) && t->state != MEMBER_PREFLIGHT &&
+	       t->state != MEMBER_APPLYING && t->state != MEMBER_TRIAL;
+}
+
 static void put_task(struct member *m, const struct task *t)
 {
 	AUTO_FREE char *body = json_dumps(t->body, JSON_COMPACT);
@@ -244,6 +250,11 @@ static void conclude(struct member *m, struct task *t, const struct store_change
 		}
 	} else if (state == MEMBER_COMMITTED) {
 		remember_origin(m, t);
+	} else if ((t->state == MEMBER_APPLYING || t->state == MEMBER_TRIAL) &&
+		   (state == MEMBER_REJECTED || state == MEMBER_LOAD_FAILED ||
+		    state == MEMBER_DENIED_BY_LSM)) {
+		state = MEMBER_ATTACH_FAILED; /* for a controller it had begun */
+		transient = false;
 	}
 	t->ends = false;
 	enter(m, t, state, code, state == MEMBER_COMMITTED ? "" : c->detail, transient);
@@ -270,7 +281,9 @@ static void follow(struct member *m, struct task *t)
 					  t->name, why.message);
 			return;
 		}
-		if (h->phase == HOTFIX_STAGE || h->phase == HOTFIX_SETTLE)
+		if (h->phase == HOTFIX_STAGE)
+			enter(m, t, MEMBER_PREFLIGHT, "", "", false);
+		else if (h->phase == HOTFIX_SETTLE)
 			enter(m, t, MEMBER_APPLYING, "", "", false);
 		else if (h->phase == HOTFIX_TRIAL)
 			enter(m, t, MEMBER_TRIAL, "", "", false);
@@ -471,7 +484,7 @@ static void begin(struct member *m, struct task *t)
 		return;
 	r = open_directive(m, t, &d, &code, &why);
 	if (r < 0 && code && strcmp(code, "REPLAYED") == 0 && find_begun(m, t)) {
-		enter(m, t, MEMBER_APPLYING, "", "", false);
+		enter(m, t, MEMBER_PREFLIGHT, "", "", false);
 		follow(m, t);
 		return;
 	}
@@ -483,14 +496,8 @@ static void begin(struct member *m, struct task *t)
 	}
 	audit(m, t, "begun", NULL);
 	t->state = MEMBER_STAGED; /* so that this counts as a step, with its change */
-	enter(m, t, MEMBER_APPLYING, "", "", false);
+	enter(m, t, MEMBER_PREFLIGHT, "", "", false);
 	follow(m, t);
-}
-
-static bool has_ended(const struct task *t)
-{
-	return !member_waits(t->state) && t->state != MEMBER_APPLYING &&
-	       t->state != MEMBER_TRIAL;
 }
 
 static void advance(struct member *m, struct task *t)

@@ -7,11 +7,13 @@
  * it, and what it leads to is judged like anything an operator asks for (server/verb.h): release
  * signatures, policy, trial. Words that only stall (withdraw, end_trial) need no signature.
  *
- *	          documents, bundle                 trial, judged here
- *	PENDING -------------------> STAGED --> APPLYING --> TRIAL --> COMMITTED
- *	   ^  hold, freeze,             |            |          |
- *	   '--interval: it waits        v            v          v
- *	                             REJECTED   LOAD_FAILED  UNHEALTHY, ROLLED_BACK, CRASHED
+ *	          documents, bundle                      attached     trial, judged here
+ *	PENDING -------------------> STAGED --> PREFLIGHT --> APPLYING --> TRIAL --> COMMITTED
+ *	   ^  hold, freeze,             |            |            |          |
+ *	   '--interval: it waits        v            v            v          v
+ *	                             REJECTED   LOAD_FAILED  ATTACH_FAILED UNHEALTHY, ROLLED_BACK, CRASHED
+ *
+ * From APPLYING on something of the version may have run: a controller counts that.
  *
  * This host wins: [fleet] hold, a file "freeze" in the state directory, min_interval between two
  * applies, what was disabled by hand. None of them needs a controller, and neither does a trial:
@@ -56,6 +58,7 @@ bool member_complaint(struct member *m, char *ret_text, size_t room);
 #define MEMBER_STATES(X)                  \
 	X(PENDING, "pending")             \
 	X(STAGED, "staged")               \
+	X(PREFLIGHT, "preflight")         \
 	X(APPLYING, "applying")           \
 	X(TRIAL, "trial")                 \
 	X(COMMITTED, "committed")         \
