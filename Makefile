@@ -55,7 +55,7 @@ FUZZERS	:= $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SHARED := $B/tests/fuzz/common.o $B/tests/fuzz/kernel.o
 TRIGGER	:= $(patsubst %.c,$B/%,$(wildcard patches/*/trigger.c))
 
-.PHONY: all setup demo check check-long check-fleet-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
+.PHONY: all setup demo demo-fleet check check-long check-fleet-long bench fuzz fuzzers lint format install uninstall clean distclean help FORCE
 all: $(DAEMON) $(CTL) $(FLEET) $(call libs,$(FOLDERS)) $(HEADERS) $(TESTS) $(TESTBPF) $(TRIGGER) compile_commands.json
 
 # Set-up runs once; make then starts over by itself with the new build.mk.
@@ -138,6 +138,8 @@ setup:	## install what building, testing and the guests need
 	@DEPS=$(DEPS) ./setup.sh build test guests
 demo: all setup	## close a real kernel hole, upgrade under load, roll back: what was proven
 	@DEPS=$(DEPS) tests/demo
+demo-fleet: all setup	## a fleet: canaries on three kernels, a rollout that succeeds, one that is taken back
+	@DEPS=$(DEPS) tests/demo-fleet
 check: all setup	## lint, unit, scenario and guest tests; ends with `N passed, N failed, N skipped`
 	@DEPS=$(DEPS) tests/check
 check-long: all setup	## the same, and the tests that take long

@@ -226,7 +226,7 @@ test_what_is_held_or_frozen_here_waits_and_says_so() {
 
 test_between_two_versions_passes_the_interval() {
 	use interval
-	member min_interval=3s
+	member min_interval=12s
 	apply_word 1 0 1 r1
 	say
 	becomes committed '' 1
