@@ -22,6 +22,7 @@
 	X(host)        \
 	X(manifest)    \
 	X(operators)   \
+	X(report)      \
 	X(revocation)  \
 	X(root)        \
 	X(status)      \
