@@ -33,6 +33,7 @@ void rollout_back_begin(struct rollout *r, enum rollout_scope scope, const char 
 			continue;
 		rollout_lift(r, h);
 		h->back = true;
+		h->tries = 0;
 		rollout_lay(r, h);
 		rollout_touch(r, h);
 	}

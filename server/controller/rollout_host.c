@@ -311,6 +311,11 @@ static enum host_state reported_back(const struct rollout *r, const struct rollo
 		return rep->state;
 	if (rep->state == HOST_ROLLBACK_FAILED || rep->state == HOST_QUARANTINED)
 		return HOST_ROLLBACK_FAILED;
+	/* It came too late to be obeyed, say: once more, with another signature. */
+	if (rep->state == HOST_REJECTED && h->action == ROLLOUT_ROLLBACK &&
+	    rep->committed == r->serial)
+		return rep->transient && h->tries < r->spec.retries ? HOST_COMMITTED
+								    : HOST_ROLLBACK_FAILED;
 	if (rep->committed == r->serial) /* the end of its trial came too late: it goes on */
 		return h->action == ROLLOUT_END_TRIAL ? HOST_COMMITTED : h->state;
 	return host_is(rep->state, HOST_FLIES) ? h->state : HOST_ROLLED_BACK;
@@ -404,6 +409,8 @@ int rollout_on_report(struct rollout *r, const struct rollout_event *ev,
 	} else if (host_is(next, HOST_IDLE) && !host_is(h->state, HOST_IDLE)) {
 		rollout_make_idle(r, h);
 	} else if (next != h->state && host_may(h->state, next)) {
+		if (rep->state == HOST_REJECTED && next == HOST_COMMITTED)
+			h->tries++;
 		rollout_host_enter(r, h, next, rep->code ? rep->code : "");
 	}
 	rollout_settle(r, h);

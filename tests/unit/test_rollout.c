@@ -1372,6 +1372,33 @@ static void a_failed_rollback_is_told_and_tried_again_on_request(void **state)
 	rig_end();
 }
 
+static void a_way_back_that_came_too_late_is_told_once_more(void **state)
+{
+	uint64_t word;
+	const char *id;
+
+	(void)state;
+	begin_second_wave("", 10);
+	rig_obey();
+	DO(ABORT, .actor = "bob", .scope = ROLLOUT_ALL);
+	id = rig_any(HOST_ROLLING_BACK);
+	word = rig_of(id)->word.generation;
+	REPORT(id, REJECTED, .code = "EXPIRED", .transient = true);
+	assert_host(id, ROLLING_BACK);
+	assert_int_equal(rig_of(id)->word.action, ROLLOUT_ROLLBACK);
+	assert_true(rig_of(id)->word.generation > word);
+	/* Once, and not for ever. */
+	REPORT(id, REJECTED, .code = "EXPIRED", .transient = true);
+	assert_host(id, ROLLBACK_FAILED);
+	rig_obey();
+	assert_rollout(ROLLBACK_INCOMPLETE);
+	DO(RETRY, .actor = "bob");
+	assert_host(id, ROLLING_BACK);
+	rig_obey();
+	assert_rollout(ROLLED_BACK);
+	rig_end();
+}
+
 static void a_first_version_is_taken_off_only_where_the_director_may(void **state)
 {
 	(void)state;
@@ -1668,6 +1695,7 @@ int main(void)
 		cmocka_unit_test(
 			hosts_out_of_reach_leave_a_rollback_incomplete_until_they_are_back),
 		cmocka_unit_test(a_failed_rollback_is_told_and_tried_again_on_request),
+		cmocka_unit_test(a_way_back_that_came_too_late_is_told_once_more),
 		cmocka_unit_test(a_first_version_is_taken_off_only_where_the_director_may),
 		cmocka_unit_test(a_held_host_is_not_even_rolled_back),
 		cmocka_unit_test(old_and_repeated_reports_change_nothing),
