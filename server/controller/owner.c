@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "server/controller/database.h"
 #include "server/controller/owner_private.h"
+#include "server/controller/reports.h"
 
 /* ---- the loop's turn --------------------------------------------------------------------- */
 
@@ -303,6 +304,12 @@ static void lose(struct owner *o)
 	o->lost = true;
 }
 
+static uint64_t failed_writes(const struct owner *o)
+{
+	return o->stats.failed_writes +
+	       (o->c->reports ? reports_stats(o->c->reports).failed : 0);
+}
+
 static void watch_database(struct owner *o)
 {
 	uint64_t up_ms = clock_up_ms();
@@ -322,6 +329,11 @@ static void watch_database(struct owner *o)
 		o->renewal_up_ms = 0; /* others may have claimed what was ours */
 	}
 	o->away = away_ms > 0;
+	/* Nor is heard of whose heartbeats cannot be kept: the disk is full, somebody has it locked. */
+	if (failed_writes(o) != o->failed_writes) {
+		o->failed_writes = failed_writes(o);
+		o->back_up_ms = o->watching_up_ms = up_ms;
+	}
 	if (o->lost && !o->away && up_ms - o->back_up_ms >= o->c->settings->heartbeat_ms) {
 		log_event(LOG_NOTICE, "what happens can be written again");
 		o->lost = false;

@@ -61,6 +61,8 @@ struct owner {
 	uint64_t watching_up_ms; /* since then heartbeats are heard and kept */
 	bool away, lost;
 	uint64_t back_up_ms;
+	uint64_t
+		failed_writes; /* ours and those of heartbeats, when they were looked at last */
 	uint64_t started_up_ms;
 	uint64_t targets; /* guards_targets() */
 
