@@ -148,6 +148,7 @@ fleet_end() {
 if declare -F end_all >/dev/null; then
 	eval "$(declare -f end_all | sed '1s/^end_all/end_all_else/')"
 	end_all() {
+		exec 2>/dev/null # what bash has to say about killed controllers
 		fleet_end
 		end_all_else
 	}
