@@ -34,6 +34,7 @@ guest_start() {
 		echo "$name" >"$g/given/name"
 		cat >"$g/given/fleet.conf" <<-END
 			[trial]
+			lease = 60s
 			health_off = ns_per_call cpu_percent loop_stall_ms psi_cpu psi_io psi_memory tcp_retrans_percent tcp_resets_per_s
 			[boot]
 			delay = 0s

@@ -9,7 +9,7 @@
 
 # shellcheck source=tests/scenario/lib.sh
 . "$(dirname "$0")/lib.sh"
-heartbeat=2s
+heartbeat=5s # a busy machine is not to lose hosts
 # shellcheck source=tests/fleet/lib.sh
 . "$PWD/tests/fleet/lib.sh"
 # shellcheck source=tests/fleet/guests.sh
