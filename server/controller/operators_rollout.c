@@ -256,9 +256,12 @@ static void watch(struct operators *o, const char *id, uint64_t generation)
 		;
 	if (i == v->n_watched && i == VIEWS_MAX)
 		return; /* its time will be over */
-	if (i == v->n_watched)
+	if (i == v->n_watched) {
 		snprintf(v->watched[v->n_watched++], ROLLOUT_ID_BYTES, "%s", id);
-	v->generation[i] = generation;
+		v->generation[i] = generation;
+	} else if (generation < v->generation[i]) {
+		v->generation[i] = generation; /* of several the one that has seen least */
+	}
 }
 
 static int on_header(struct call *call, struct fleet_answer *a)

@@ -36,7 +36,7 @@ controller() {
 		state_dir = $T/$name
 		[agents]
 		listen = 127.0.0.1:0
-		heartbeat = 1s
+		heartbeat = 10s
 		[enroll]
 		listen = 127.0.0.1:0
 		[operators]

@@ -437,6 +437,31 @@ static void who_is_nobody_is_told_how_to_be_somebody(void **state)
 		ask((struct who){.cert = "admin", .token = unknown}, "GET", "status", NULL));
 }
 
+/* Into the database, past the controller. */
+static void add_row(const char *name, const char *certificate)
+{
+	AUTO(fleet_freep) struct fleet *f = opened();
+	AUTO(fleet_answer_freep) struct fleet_answer *a = NULL;
+	AUTO(ca_bundle_freep) struct ca_bundle *bundle = NULL;
+	AUTO_FREE uint8_t *pem = NULL;
+	struct fleet_entry entry = {.at_ms = 1,
+				    .actor = "test",
+				    .action = "OPERATOR",
+				    .subject = name,
+				    .result = "ok"};
+	struct fleet_operator o = {.name = name, .role = "admin", .created_ms = 1};
+	struct ca_peer peer;
+	uint8_t print[32];
+	size_t len;
+
+	assert_ok(io_read_file(in_state(certificate), 1 << 16, &pem, &len));
+	assert_ok(ca_bundle_load(in_state("operators-ca.crt"), &bundle, NULL));
+	assert_ok(ca_verify(bundle, CA_USER, pem, len, clock_real_ms() / 1000, &peer, NULL));
+	assert_ok(bytes_from_hex(peer.fingerprint, print, sizeof(print)));
+	o.credential = print;
+	assert_ok(fleet_wait(f, fleet_add_operator(f, &o, &entry, fleet_keep, &a), &a));
+}
+
 static void only_certificates_that_were_added_are_operators(void **state)
 {
 	AUTO(ca_freep) struct ca *operators = NULL, *agents = NULL;
@@ -460,6 +485,9 @@ static void only_certificates_that_were_added_are_operators(void **state)
 	refused(403, "this certificate of admin is no operator",
 		ask((struct who){.cert = "imposter"}, "GET", "status", NULL));
 	assert_int_equal(ask((struct who){.cert = "host"}, "GET", "status", NULL), 0);
+	add_row("boss", "mallory.crt");
+	refused(403, "it was added for boss",
+		ask((struct who){.cert = "mallory"}, "GET", "status", NULL));
 }
 
 static void a_request_is_signed_and_its_certificate_is_an_operator(void **state)
