@@ -175,8 +175,7 @@ static void renew(void)
 	char beside[192];
 
 	c.database = database_free(c.database);
-	c.fleet = NULL;
-	event_base_loop(c.base, EVLOOP_NONBLOCK);
+	c.fleet = NULL; /* until below: nothing runs between */
 	for (const char *const *end = (const char *const[]){"-wal", "-shm", NULL}; *end;
 	     end++) {
 		snprintf(beside, sizeof(beside), "%s%s", copy, *end);
