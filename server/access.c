@@ -81,6 +81,6 @@ int access_refuse(const struct config *c, const struct access_peer *peer, enum c
 
 	fail_set(reterr_fail, FAIL_PERMISSION, "uid %u lacks the role \"%s\"", peer->uid, name);
 	return fail_hint(reterr_fail, "[roles] %s in %s gives it; now root%s%s%s%s have it",
-			 name, c->file, c->admin_group[0] ? ", the group " : "", c->admin_group,
-			 others[0] ? " and " : "", others);
+			 name, c->command.file, c->admin_group[0] ? ", the group " : "",
+			 c->admin_group, others[0] ? " and " : "", others);
 }

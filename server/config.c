@@ -3,44 +3,20 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-#include <ini.h>
 
 #include "lib/cleanup.h"
-#include "lib/clock.h"
 #include "lib/hook.h"
-#include "lib/log.h"
+#include "lib/setting.h"
 #include "server/health.h"
 
-enum kind {
-	PATH,
-	NAME,
-	GROUP,
-	NAMES,
-	DURATION,
-	LEVEL,
-	POLICY,
-	CHECKS,
-	WORDS,
-	URLS,
-	LABELS,
-};
+/* Kinds of text, beside those of lib/setting.h. */
+enum kind { PATH = SETTING_OWN, NAME, GROUP, NAMES, POLICY, CHECKS, WORDS, URLS, LABELS };
 
-static const struct {
-	const char *section, *key, *flag;
-	enum kind kind;
-	size_t offset, size;
-	const char *otherwise;
-	uint64_t min_ms, max_ms;
-	const char *help;
-} settings[] = {
+static const struct setting settings[] = {
 #define AT(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
 	{"daemon", "state_dir", "--state-dir", PATH, AT(state_dir), "/var/lib/hotfixd", 0, 0,
 	 "folder of the database and the lock"},
@@ -55,10 +31,10 @@ static const struct {
 	{"daemon", "parent_socket", "--parent-socket", PATH, AT(parent_socket),
 	 "/run/hotfixd-parent.sock", 0, 0,
 	 "where the loop finds a parent, when the service manager starts both"},
-	{"daemon", "log_level", "--log-level", LEVEL, AT(log_level), "info", 0, 0,
+	{"daemon", "log_level", "--log-level", SETTING_LEVEL, AT(log_level), "info", 0, 0,
 	 "error, warning, notice, info or debug"},
-	{"access", "request_deadline", NULL, DURATION, AT(request_ms), "30s", 1000, 3600000,
-	 "a request that takes longer to come in is hung up on"},
+	{"access", "request_deadline", NULL, SETTING_DURATION, AT(request_ms), "30s", 1000,
+	 3600000, "a request that takes longer to come in is hung up on"},
 	{"access", "admin_group", NULL, GROUP, AT(admin_group), "hotfix", 0, 0,
 	 "group whose members may change hot-fixes"},
 	{"access", "readers", NULL, GROUP, AT(readers), "", 0, 0,
@@ -71,18 +47,18 @@ static const struct {
 	 "users and @groups that may decide what stays: commit, roll back, disable, remove"},
 	{"roles", "trust", NULL, NAMES, AT(roles[CONFIG_TRUST]), "", 0, 0,
 	 "users and @groups that may hand in roots and revocations"},
-	{"trial", "lease", NULL, DURATION, AT(lease_ms), "10s", 2000, 600000,
+	{"trial", "lease", NULL, SETTING_DURATION, AT(lease_ms), "10s", 2000, 600000,
 	 "how long the kernel lets a trial run without word from hotfixd"},
 	{"trial", "health_off", NULL, CHECKS, AT(health_off), "", 0, 0,
 	 "health checks that this host does without, such as \"psi_cpu psi_io\""},
-	{"boot", "delay", NULL, DURATION, AT(boot_delay_ms), "30s", 0, 3600000,
+	{"boot", "delay", NULL, SETTING_DURATION, AT(boot_delay_ms), "30s", 0, 3600000,
 	 "after a boot, hot-fixes that are not critical come when the host has been up so long"},
-	{"drift", "check", NULL, DURATION, AT(drift_check_ms), "60s", 0, 86400000,
+	{"drift", "check", NULL, SETTING_DURATION, AT(drift_check_ms), "60s", 0, 86400000,
 	 "how often the kernel is compared with what should run; 0s: never"},
 	{"drift", "policy", NULL, POLICY, AT(drift_policy), "repair", 0, 0,
 	 "repair or report: what others changed in the kernel"},
-	{"worker", "deadline", NULL, DURATION, AT(worker_deadline_ms), "120s", 1000, 3600000,
-	 "a worker that takes longer is killed and its change undone"},
+	{"worker", "deadline", NULL, SETTING_DURATION, AT(worker_deadline_ms), "120s", 1000,
+	 3600000, "a worker that takes longer is killed and its change undone"},
 	{"fleet", "groups", NULL, WORDS, AT(groups), "", 0, 0,
 	 "groups of its fleet to which this host belongs, such as \"web berlin\""},
 	{"fleet", "controller", NULL, URLS, AT(controller), "", 0, 0,
@@ -102,34 +78,13 @@ static const struct {
 	 "labels of this host, such as \"role=web tier=1\""},
 	{"fleet", "hold", NULL, WORDS, AT(hold), "", 0, 0,
 	 "hot-fixes that the fleet leaves as they are on this host, or \"all\""},
-	{"fleet", "min_interval", NULL, DURATION, AT(min_interval_ms), "60s", 0, 86400000,
-	 "between two hot-fixes that the fleet applies here passes at least this"},
-	{"fleet", "undo_window", NULL, DURATION, AT(undo_window_ms), "24h", 0, 31 * 86400000ULL,
+	{"fleet", "min_interval", NULL, SETTING_DURATION, AT(min_interval_ms), "60s", 0,
+	 86400000, "between two hot-fixes that the fleet applies here passes at least this"},
+	{"fleet", "undo_window", NULL, SETTING_DURATION, AT(undo_window_ms), "24h", 0,
+	 31 * 86400000ULL,
 	 "so long a rollout may take off again what it brought as the first; 0s: never"},
 #undef AT
 };
-
-static const struct {
-	const char *name;
-	int priority;
-} levels[] = {{"error", LOG_ERR},
-	      {"warning", LOG_WARNING},
-	      {"notice", LOG_NOTICE},
-	      {"info", LOG_INFO},
-	      {"debug", LOG_DEBUG}};
-
-static int level_of(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (strcmp(levels[i].name, name) == 0)
-			return levels[i].priority;
-	return -EINVAL;
-}
-
-int config_log_priority(const struct config *c)
-{
-	return level_of(c->log_level);
-}
 
 const char *config_role_name(enum config_role role)
 {
@@ -196,34 +151,32 @@ bool config_is_member(const struct config *c)
 	return c->controller[0] || c->enroll[0];
 }
 
-/* NULL when value was taken, else why not: good until the next call. */
-static const char *set(struct config *c, size_t i, const char *value)
+static bool is(const struct setting *s, size_t offset)
 {
-	static char bounds[2 * CLOCK_DURATION_BYTES + 32];
-	char min[CLOCK_DURATION_BYTES], max[CLOCK_DURATION_BYTES], word[CONFIG_ROLE_BYTES];
-	const char *rest = value;
-	void *at = (char *)c + settings[i].offset;
-	uint64_t ms;
+	return s->offset == offset;
+}
 
-	switch (settings[i].kind) {
+static const char *refuse(const struct setting *s, const char *value)
+{
+	char word[CONFIG_ROLE_BYTES];
+	const char *rest = value;
+
+	switch ((enum kind)s->kind) {
 	case NAME:
 		if (!is_name(value) || value[0] == '@')
 			return "must be a user's name or number";
 		break;
 	case PATH:
-		if (!settings[i].otherwise[0] && !value[0])
+		if (!s->otherwise[0] && !value[0])
 			break;
 		if (value[0] != '/')
 			return "must be an absolute path";
-		if ((at == c->socket || at == c->parent_socket) &&
+		if ((is(s, offsetof(struct config, socket)) ||
+		     is(s, offsetof(struct config, parent_socket))) &&
 		    strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return "is longer than a Unix socket path may be (107 bytes)";
-		if (at == c->bpffs && strchr(strrchr(value, '/'), '.'))
+		if (is(s, offsetof(struct config, bpffs)) && strchr(strrchr(value, '/'), '.'))
 			return "must not end in a name with a dot: a bpffs refuses those";
-		break;
-	case LEVEL:
-		if (level_of(value) < 0)
-			return "must be error, warning, notice, info or debug";
 		break;
 	case POLICY:
 		if (strcmp(value, "repair") != 0 && strcmp(value, "report") != 0)
@@ -267,150 +220,36 @@ static const char *set(struct config *c, size_t i, const char *value)
 		while (next_name(&rest, word)) {
 			if (!is_name(word))
 				return "must be users and @groups with blanks between them";
-			if (strcmp(word, "all") == 0 && at != c->roles[CONFIG_READ])
+			if (strcmp(word, "all") == 0 &&
+			    !is(s, offsetof(struct config, roles[CONFIG_READ])))
 				return "cannot be all: that much is for some only";
 		}
 		break;
 	case GROUP:
 		break;
-	case DURATION:
-		if (clock_parse_duration(value, &ms) < 0)
-			return "must be a duration such as 10s, 5m or 500ms";
-		if (ms < settings[i].min_ms || ms > settings[i].max_ms) {
-			snprintf(bounds, sizeof(bounds), "is out of bounds: from %s to %s",
-				 clock_format_duration(settings[i].min_ms, min),
-				 clock_format_duration(settings[i].max_ms, max));
-			return bounds;
-		}
-		memcpy(at, &ms, sizeof(ms));
-		return NULL;
 	}
-	if (strlen(value) >= settings[i].size)
-		return "is too long";
-	snprintf(at, settings[i].size, "%s", value);
 	return NULL;
 }
 
-struct file_cookie {
-	struct config *c;
-	const char *problem;
-	char where[160];
-};
-
-static int on_ini(void *cookie, const char *section, const char *key, const char *value)
-{
-	struct file_cookie *f = cookie;
-
-	if (f->problem)
-		return 1;
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		if (strcmp(settings[i].section, section) != 0 ||
-		    strcmp(settings[i].key, key) != 0)
-			continue;
-		f->problem = set(f->c, i, value);
-		if (f->problem)
-			snprintf(f->where, sizeof(f->where), "[%s] %s = %.64s", section, key,
-				 value);
-		return !f->problem;
-	}
-	f->problem = "is not a setting of hotfixd";
-	snprintf(f->where, sizeof(f->where), "[%.64s] %.64s", section, key);
-	return 0;
-}
-
-static int load_file(struct config *c, struct fail *reterr_fail)
-{
-	struct file_cookie f = {.c = c};
-	struct stat st;
-	int line;
-
-	if (!c->file_given && access(c->file, F_OK) < 0)
-		return 0; /* the default file need not exist */
-	if (stat(c->file, &st) == 0 && S_ISDIR(st.st_mode)) /* reads as an empty file */
-		return fail_set(reterr_fail, FAIL_USAGE, "%s is a folder, not a configuration",
-				c->file);
-	line = ini_parse(c->file, on_ini, &f);
-	if (line == -1)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"cannot read configuration file %s: %s", c->file,
-				strerror(errno));
-	if (line < 0)
-		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory reading %s",
-				c->file);
-	if (line > 0) {
-		fail_set(reterr_fail, FAIL_USAGE, "%s, line %d: %s %s", c->file, line,
-			 f.problem ? f.where : "the line",
-			 f.problem ? f.problem : "is neither [section] nor key = value");
-		return fail_hint(reterr_fail,
-				 "hotfixd --help lists the settings; hotfixd -n checks");
-	}
-	return 0;
-}
-
-/* arg, of which the first len bytes stand before a '=', is this flag. */
-static bool is_flag(const char *flag, const char *arg, size_t len)
-{
-	return strlen(flag) == len && strncmp(flag, arg, len) == 0;
-}
-
-/* Flags of both passes: the first finds --config, the second overrides the file. */
-static int load_flags(int argc, char **argv, bool settings_pass, struct config *c,
-		      struct fail *reterr_fail)
-{
-	for (int i = 1; i < argc; i++) {
-		const char *flag = argv[i], *value = strchr(flag, '='), *problem;
-		size_t k, len = value ? (size_t)(value - flag) : strlen(flag);
-		bool config;
-
-		if (strcmp(flag, "-n") == 0) {
-			c->check_only = true;
-			continue;
-		}
-		config = is_flag("--config", flag, len);
-		for (k = 0; k < ARRAY_SIZE(settings); k++)
-			if (settings[k].flag && is_flag(settings[k].flag, flag, len))
-				break;
-		if (!config && k == ARRAY_SIZE(settings)) {
-			fail_set(reterr_fail, FAIL_USAGE, "unknown argument %s", flag);
-			return fail_hint(reterr_fail, "hotfixd --help lists the flags");
-		}
-		value = value ? value + 1 : argv[++i];
-		if (!value)
-			return fail_set(reterr_fail, FAIL_USAGE, "%s needs a value", flag);
-		if (config) {
-			if (strlen(value) >= sizeof(c->file))
-				return fail_set(reterr_fail, FAIL_USAGE,
-						"--config: the path is too long");
-			snprintf(c->file, sizeof(c->file), "%s", value);
-			c->file_given = true;
-			continue;
-		}
-		problem = settings_pass ? set(c, k, value) : NULL;
-		if (problem)
-			return fail_set(reterr_fail, FAIL_USAGE, "%s %s %s", settings[k].flag,
-					value, problem);
-	}
-	return 0;
-}
+static const struct setting_table table = {.program = "hotfixd",
+					   .file = CONFIG_FILE_DEFAULT,
+					   .setting = settings,
+					   .n = ARRAY_SIZE(settings),
+					   .refuse = refuse};
 
 int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail)
 {
-	struct config c = {.file = CONFIG_FILE_DEFAULT};
-	int r;
+	struct config c = {0};
+	int r = setting_load(&table, argc, argv, &c, &c.command, reterr_fail);
 
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		set(&c, i, settings[i].otherwise);
-	r = load_flags(argc, argv, false, &c, reterr_fail);
-	if (r < 0)
-		return r;
-	r = load_file(&c, reterr_fail);
-	if (r < 0)
-		return r;
-	r = load_flags(argc, argv, true, &c, reterr_fail);
-	if (r < 0)
-		return r;
-	*ret_config = c;
-	return 0;
+	if (r == 0)
+		*ret_config = c;
+	return r;
+}
+
+int config_log_priority(const struct config *c)
+{
+	return setting_log_priority(c->log_level);
 }
 
 /* Each of them, as a role has them: the first that nobody knows into ret_word. */
@@ -448,31 +287,12 @@ int config_check_groups(const struct config *c, struct fail *reterr_fail)
 
 void config_usage(void)
 {
-	printf("hotfixd -- keeps this kernel fixed while it runs\n\n"
-	       "usage: hotfixd [--config FILE] [-n] [FLAG VALUE]...\n"
-	       "       hotfixd --help | --version\n\n"
-	       "  %-22s %s (default %s)\n"
-	       "  %-22s check the configuration, print it, and exit\n\n"
-	       "Settings: flag, or [section] key in the configuration file\n\n",
-	       "--config FILE", "configuration file", CONFIG_FILE_DEFAULT, "-n");
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		printf("  %-12s [%s] %-12s %s (default \"%s\")\n",
-		       settings[i].flag ? settings[i].flag : "", settings[i].section,
-		       settings[i].key, settings[i].help, settings[i].otherwise);
+	setting_usage(&table, "hotfixd -- keeps this kernel fixed while it runs\n\n"
+			      "usage: hotfixd [--config FILE] [-n] [FLAG VALUE]...\n"
+			      "       hotfixd --help | --version\n");
 }
 
 void config_print(const struct config *c)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		const char *at = (const char *)c + settings[i].offset;
-		uint64_t ms;
-
-		printf("%s.%s = ", settings[i].section, settings[i].key);
-		if (settings[i].kind == DURATION) {
-			memcpy(&ms, at, sizeof(ms));
-			printf("%" PRIu64 "ms\n", ms);
-		} else {
-			printf("%s\n", at);
-		}
-	}
+	setting_print(&table, c);
 }

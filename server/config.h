@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/config.h -- hotfixd's settings: one table serves the command line, the
- * configuration file (INI, read by libinih) and their documentation.
+ * server/config.h -- hotfixd's settings (lib/setting.h): their names, bounds and meaning.
  *
  * Context    at start, before the loop.
  * Errors     -EINVAL; reterr_fail names file and line or the flag.
@@ -14,6 +13,7 @@
 #include <sys/types.h>
 
 #include "lib/fail.h"
+#include "lib/setting.h"
 
 #define CONFIG_PATH_BYTES   256
 #define CONFIG_FILE_DEFAULT "/etc/hotfixd/hotfixd.conf"
@@ -53,10 +53,7 @@ struct config {
 	char hold[256];	  /* hot-fixes that the fleet leaves alone, or "all" */
 	uint64_t min_interval_ms, undo_window_ms;
 	char log_level[16];
-	/* command line only */
-	char file[CONFIG_PATH_BYTES];
-	bool file_given;
-	bool check_only;
+	struct setting_command command;
 };
 
 /* Defaults, then the file, then the flags. argv[0] is skipped. */

@@ -457,7 +457,7 @@ int main(int argc, char **argv)
 	if (config_load(argc, argv, &config, &fail) < 0)
 		return report_failure(&fail);
 	no_group = config_check_groups(&config, &fail) < 0;
-	if (config.check_only) {
+	if (config.command.check_only) {
 		if (no_group)
 			return report_failure(&fail);
 		config_print(&config);

@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 								: flush_stdout();
 	if (settings_load(argc, argv, &settings, &fail) < 0)
 		return report_failure(&fail);
-	if (settings.check_only) {
+	if (settings.command.check_only) {
 		settings_print(&settings);
 		return flush_stdout();
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * server/controller/settings.h -- the controller's settings: one table serves the command line, the
- * configuration file (INI, read by libinih) and their documentation.
+ * server/controller/settings.h -- the controller's settings (lib/setting.h): their names, bounds and
+ * meaning.
  *
  * A path that does not begin with '/' is one below state_dir.
  *
@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 #include "lib/fail.h"
+#include "lib/setting.h"
 
 #define SETTINGS_PATH_BYTES    256
 #define SETTINGS_URL_BYTES     512
 #define SETTINGS_ADDRESS_BYTES 64
+#define SETTINGS_AT_BYTES      (SETTINGS_ADDRESS_BYTES + 16)
 #define SETTINGS_NAME_BYTES    49 /* "controller:" before it is an actor of the audit log */
 #define SETTINGS_FILE_DEFAULT  "/etc/hotfixd/hotfix-controller.conf"
 
@@ -34,20 +36,20 @@ struct settings {
 
 	char database[SETTINGS_URL_BYTES]; /* of a file, or postgresql://... */
 
-	struct settings_listen agents;
+	struct settings_listen agents, enroll, operators, metrics; /* of the texts below */
+	char agents_at[SETTINGS_AT_BYTES], enroll_at[SETTINGS_AT_BYTES];
+	char operators_at[SETTINGS_AT_BYTES], metrics_at[SETTINGS_AT_BYTES];
+
+	/* enrolment has the certificate and key of agents, metrics those of operators */
 	char agents_certificate[SETTINGS_PATH_BYTES], agents_key[SETTINGS_PATH_BYTES];
 	char agents_trust[SETTINGS_PATH_BYTES]; /* authorities of hosts */
 	uint64_t heartbeat_ms;
 
-	struct settings_listen enroll;	     /* with the certificate and key of agents */
 	char agents_url[SETTINGS_URL_BYTES]; /* what new agents are told; "": made of a name */
 	uint64_t enroll_valid_ms;
 
-	struct settings_listen operators;
 	char operators_certificate[SETTINGS_PATH_BYTES], operators_key[SETTINGS_PATH_BYTES];
 	char operators_trust[SETTINGS_PATH_BYTES];
-
-	struct settings_listen metrics; /* with the certificate and key of operators */
 
 	char ca_prefix[SETTINGS_PATH_BYTES]; /* of ca.h; "": an outside authority */
 	char ca_operators_prefix[SETTINGS_PATH_BYTES];
@@ -58,10 +60,7 @@ struct settings {
 	uint64_t breaker_oopses, breaker_percent, breaker_hosts;
 	char breaker_domain[SETTINGS_NAME_BYTES];
 
-	/* command line only */
-	char file[SETTINGS_PATH_BYTES];
-	bool file_given;
-	bool check_only;
+	struct setting_command command;
 };
 
 /* Defaults, then the file, then the flags. argv[0] is skipped. */
