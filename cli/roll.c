@@ -261,11 +261,12 @@ int roll_run_start(struct cli *c, const struct args *a, struct fail *reterr_fail
 	printf("%s\n", text_of(doc, "id"));
 	json_array_foreach(json_object_get(doc, "supersedes"), i, v)
 		cli_note(c, "%s gives way to it", text_safe(json_string_value(v)));
-	cli_note(c,
-		 draft ? "a draft of %s@%s for %s hosts; hotfixctl rollout submit %s begins it"
-		       : "%s@%s goes to %s hosts; hotfixctl rollout watch %s",
-		 text_of(doc, "name"), text_of(doc, "serial"),
-		 text_of(json_object_get(doc, "plan"), "eligible"), text_of(doc, "id"));
+	cli_note(
+		c,
+		draft ? "a draft of %s@%s for %s of the hosts; hotfixctl rollout submit %s begins it"
+		      : "%s@%s goes to %s of the hosts; hotfixctl rollout watch %s",
+		text_of(doc, "name"), text_of(doc, "serial"),
+		text_of(json_object_get(doc, "plan"), "eligible"), text_of(doc, "id"));
 	return 0;
 }
 
@@ -482,7 +483,8 @@ static void print_status(const struct cli *c, const json_t *doc)
 	t = text_table_new(wave_columns, ARRAY_SIZE(wave_columns), c->color);
 	json_array_foreach(json_object_get(doc, "waves"), i, w) {
 		roll_describe_counts(json_object_get(w, "hosts"), text, sizeof(text));
-		text_table_line(t, i == at ? ">" : "", text_of(w, "name"), text);
+		text_table_line(t, i == at && !text_of(doc, "ended")[0] ? ">" : "",
+				text_of(w, "name"), text);
 	}
 	text_table_print(t);
 	putchar('\n');
