@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/plain.h"
@@ -96,6 +97,24 @@ int fail_hint(struct fail *f, const char *fmt, ...)
 	va_end(ap);
 	plain_make(f->hint, false);
 	return -fail_errno(f->code);
+}
+
+int fail_report(const struct fail *f, const char *program)
+{
+	fprintf(stderr, "%s: %s\n", program, f->message);
+	if (f->hint[0])
+		fprintf(stderr, "%s: %s\n", program, f->hint);
+	return fail_exit(f->code);
+}
+
+int fail_flush_stdout(const char *program)
+{
+	struct fail fail;
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	fail_set(&fail, FAIL_INTERNAL, "writing to stdout: %s", strerror(errno));
+	return fail_report(&fail, program);
 }
 
 json_t *fail_to_json(const struct fail *f)

@@ -62,6 +62,11 @@ int fail_set(struct fail *f, enum fail_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int fail_hint(struct fail *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* On stderr, for the end of a program; returns its exit status. */
+int fail_report(const struct fail *f, const char *program);
+/* What was printed is out, as far as can be known: 0, or that it is not is reported. */
+int fail_flush_stdout(const char *program);
+
 /* {"error":{"code","message","hint"}}; NULL when out of memory. */
 json_t *fail_to_json(const struct fail *f);
 void fail_from_json(const json_t *doc, struct fail *ret_fail);

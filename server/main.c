@@ -42,6 +42,8 @@
 #include "server/revoke.h"
 #include "server/work.h"
 
+#define PROGRAM		 "hotfixd"
+
 #define ANSWER_WAIT_MS	 10000
 #define ANSWER_BYTES_MAX 65536
 #define STATE_DB	 "%s/state.db"
@@ -326,24 +328,6 @@ static void close_daemon(struct daemon *d)
 		event_base_free(d->base);
 }
 
-static int report_failure(const struct fail *fail)
-{
-	fprintf(stderr, "hotfixd: %s\n", fail->message);
-	if (fail->hint[0])
-		fprintf(stderr, "hotfixd: %s\n", fail->hint);
-	return fail_exit(fail->code);
-}
-
-static int flush_stdout(void)
-{
-	struct fail fail;
-
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	fail_set(&fail, FAIL_INTERNAL, "writing to stdout: %s", strerror(errno));
-	return report_failure(&fail);
-}
-
 static bool is_part(const char *name)
 {
 	return strcmp(name, "loop") == 0 || strcmp(name, "worker") == 0 ||
@@ -385,11 +369,11 @@ static int loop_main(int argc, char **argv, bool has_channel)
 	umask(077);
 	close_range(WIRE_FD, ~0U, CLOSE_RANGE_CLOEXEC);
 	if (config_load(argc, argv, &d.config, &fail) < 0)
-		return report_failure(&fail);
+		return fail_report(&fail, PROGRAM);
 	log_open(config_log_priority(&d.config));
 	if ((!has_channel && connect_parent(d.config.parent_socket, &fail) < 0) ||
 	    open_daemon(&d, &fail) < 0)
-		d.status = report_failure(&fail);
+		d.status = fail_report(&fail, PROGRAM);
 	else
 		event_base_dispatch(d.base);
 	close_daemon(&d);
@@ -408,7 +392,7 @@ static int parent_main(int argc, char **argv)
 	umask(077);
 	if (channel < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
 	    config_load(argc, argv, &config, &fail) < 0)
-		return report_failure(&fail);
+		return fail_report(&fail, PROGRAM);
 	log_open(config_log_priority(&config));
 	return parent_answer(&config, channel);
 }
@@ -445,28 +429,28 @@ int main(int argc, char **argv)
 		return run_part(argc, argv);
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		config_usage();
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		printf("hotfixd %s\n", HOTFIX_VERSION);
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	/* Workers take their files by number: none of ours may come from whoever started us. */
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	umask(077);
 	if (config_load(argc, argv, &config, &fail) < 0)
-		return report_failure(&fail);
+		return fail_report(&fail, PROGRAM);
 	no_group = config_check_groups(&config, &fail) < 0;
 	if (config.command.check_only) {
 		if (no_group)
-			return report_failure(&fail);
+			return fail_report(&fail, PROGRAM);
 		config_print(&config);
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	log_open(config_log_priority(&config));
 	if (no_group)
 		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
 	if (parent_open(&config, -1, &parent, &fail) < 0)
-		return report_failure(&fail);
+		return fail_report(&fail, PROGRAM);
 	return parent_run(parent, argc, argv);
 }

@@ -32,6 +32,8 @@
 #include "server/controller/roots.h"
 #include "store/fleet.h"
 
+#define PROGRAM	   "hotfix-controller"
+
 #define PARKED_MAX 12000
 #define FILES_MAX  16384 /* connections of all listeners, and some */
 
@@ -178,24 +180,6 @@ static void close_controller(struct controller *c, struct event *signals[3])
 		event_base_free(c->base);
 }
 
-static int report_failure(const struct fail *fail)
-{
-	fprintf(stderr, "hotfix-controller: %s\n", fail->message);
-	if (fail->hint[0])
-		fprintf(stderr, "hotfix-controller: %s\n", fail->hint);
-	return fail_exit(fail->code);
-}
-
-static int flush_stdout(void)
-{
-	struct fail fail;
-
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	fail_set(&fail, FAIL_INTERNAL, "writing to stdout: %s", strerror(errno));
-	return report_failure(&fail);
-}
-
 static int run(const struct settings *s)
 {
 	struct controller c = {
@@ -207,7 +191,7 @@ static int run(const struct settings *s)
 	snprintf(c.actor, sizeof(c.actor), "controller:%s", s->name);
 	log_open(settings_log_priority(s));
 	if (open_controller(&c, signals, &fail) < 0) {
-		status = report_failure(&fail);
+		status = fail_report(&fail, PROGRAM);
 	} else {
 		log_event(LOG_NOTICE,
 			  "ready name=%s agents=%u enroll=%u operators=%u metrics=%u", s->name,
@@ -226,25 +210,25 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		settings_usage();
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		printf("hotfix-controller %s\n", HOTFIX_VERSION);
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	umask(077);
 	if (argc == 3 && strcmp(argv[1], "init") == 0 && strcmp(argv[2], "--help") == 0) {
 		init_usage();
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	if (argc > 1 && strcmp(argv[1], "init") == 0)
-		return init_main(argc - 1, argv + 1, &fail) < 0 ? report_failure(&fail)
-								: flush_stdout();
+		return init_main(argc - 1, argv + 1, &fail) < 0 ? fail_report(&fail, PROGRAM)
+								: fail_flush_stdout(PROGRAM);
 	if (settings_load(argc, argv, &settings, &fail) < 0)
-		return report_failure(&fail);
+		return fail_report(&fail, PROGRAM);
 	if (settings.command.check_only) {
 		settings_print(&settings);
-		return flush_stdout();
+		return fail_flush_stdout(PROGRAM);
 	}
 	return run(&settings);
 }
