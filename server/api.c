@@ -13,6 +13,7 @@
 
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/route.h"
 #include "server/call.h"
 #include "server/resource.h"
 #include "store/bundle.h" /* BUNDLE_BYTES_MAX */
@@ -63,39 +64,6 @@ static const struct route {
 	{EVHTTP_REQ_DELETE, "hotfixes/*/*", COMMIT, NO_BODY, resource_remove},
 };
 
-static bool path_matches(const char *pattern, const struct call *call)
-{
-	size_t i = 0;
-
-	for (;; i++) {
-		size_t n = strcspn(pattern, "/");
-
-		if (i == call->n_segments)
-			return false;
-		if (!(n == 1 && *pattern == '*') &&
-		    (strncmp(pattern, call->segment[i], n) != 0 || call->segment[i][n]))
-			return false;
-		if (!pattern[n])
-			return i + 1 == call->n_segments;
-		pattern += n + 1;
-	}
-}
-
-/* "/v1/hotfixes/NAME/apply" in place; names are never decoded: their charset needs no %. */
-static int split_path(char *path, struct call *call)
-{
-	char *save = NULL, *word;
-
-	if (strncmp(path, "/v1/", 4) != 0)
-		return -ENOENT;
-	for (word = strtok_r(path + 4, "/", &save); word; word = strtok_r(NULL, "/", &save)) {
-		if (call->n_segments == CALL_SEGMENTS_MAX)
-			return -ENOENT;
-		call->segment[call->n_segments++] = word;
-	}
-	return 0;
-}
-
 static int take_peer(struct call *call, struct fail *reterr_fail)
 {
 	struct evhttp_connection *conn = evhttp_request_get_connection(call->req);
@@ -113,7 +81,7 @@ static void refuse_method(struct call *call, const char *uri)
 	struct fail fail;
 
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		if (path_matches(routes[i].path, call))
+		if (route_matches(routes[i].path, call->segment, call->n_segments))
 			snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
 				 allow[0] ? ", " : "",
 				 routes[i].method == EVHTTP_REQ_GET    ? "GET"
@@ -132,7 +100,7 @@ static int dispatch(struct call *call, const char *uri, struct fail *reterr_fail
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		if (!path_matches(routes[i].path, call))
+		if (!route_matches(routes[i].path, call->segment, call->n_segments))
 			continue;
 		path_known = true;
 		if (routes[i].method != method)
@@ -179,7 +147,7 @@ static void on_request(struct evhttp_request *req, void *cookie)
 		evhttp_parse_query_str(evhttp_uri_get_query(uri), &call.query);
 	if (!copy)
 		r = fail_set(&fail, FAIL_INTERNAL, "out of memory");
-	else if (split_path(copy, &call) < 0)
+	else if (route_split(copy, call.segment, CALL_SEGMENTS_MAX, &call.n_segments) < 0)
 		r = fail_set(&fail, FAIL_NOT_FOUND, "no such resource: %.100s", path);
 	else
 		r = dispatch(&call, path, &fail);

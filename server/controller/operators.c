@@ -12,6 +12,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/plain.h"
+#include "lib/route.h"
 #include "server/controller/operators_private.h"
 #include "server/controller/park.h"
 #include "server/controller/serve.h"
@@ -105,22 +106,6 @@ static const char *method_name(enum evhttp_cmd_type method)
 	       : method == EVHTTP_REQ_PUT   ? "PUT"
 	       : method == EVHTTP_REQ_PATCH ? "PATCH"
 					    : "DELETE";
-}
-
-static bool path_matches(const char *pattern, const struct call *call)
-{
-	for (size_t i = 0;; i++) {
-		size_t n = strcspn(pattern, "/");
-
-		if (i == call->n_segments)
-			return false;
-		if (!(n == 1 && *pattern == '*') &&
-		    (strncmp(pattern, call->segment[i], n) != 0 || call->segment[i][n]))
-			return false;
-		if (!pattern[n])
-			return i + 1 == call->n_segments;
-		pattern += n + 1;
-	}
 }
 
 /* ---- a call's life --------------------------------------------------------------------------- */
@@ -551,28 +536,12 @@ static int begin(struct call *call, const struct ca_peer *peer_or_null)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* "/v1/hosts/ID" in place; names are never decoded: their characters need no %. */
-static int split_path(struct call *call)
-{
-	char *save = NULL, *word;
-
-	if (strncmp(call->path, "/v1/", 4) != 0)
-		return -ENOENT;
-	for (word = strtok_r(call->path + 4, "/", &save); word;
-	     word = strtok_r(NULL, "/", &save)) {
-		if (call->n_segments == OPER_SEGMENTS_MAX)
-			return -ENOENT;
-		call->segment[call->n_segments++] = word;
-	}
-	return call->n_segments ? 0 : -ENOENT;
-}
-
 static int refuse_method(struct call *call)
 {
 	char allow[64] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		if (path_matches(routes[i].path, call))
+		if (route_matches(routes[i].path, call->segment, call->n_segments))
 			snprintf(allow + strlen(allow), sizeof(allow) - strlen(allow), "%s%s",
 				 allow[0] ? ", " : "", method_name(routes[i].method));
 	oper_fail(call, FAIL_USAGE, "this resource does not take this method");
@@ -587,7 +556,7 @@ static int find_route(struct call *call)
 	bool path_known = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(routes) && !call->route; i++) {
-		if (!path_matches(routes[i].path, call))
+		if (!route_matches(routes[i].path, call->segment, call->n_segments))
 			continue;
 		path_known = true;
 		if (routes[i].method == method)
@@ -620,7 +589,9 @@ static void on_request(struct evhttp_request *req, const struct ca_peer *peer_or
 		r = oper_fail(call, FAIL_USAGE, "the query cannot be read");
 	else if (!call->path)
 		r = oper_no_memory(call);
-	else if (split_path(call) < 0 || (r = find_route(call)) < 0)
+	else if (route_split(call->path, call->segment, OPER_SEGMENTS_MAX, &call->n_segments) <
+			 0 ||
+		 (r = find_route(call)) < 0)
 		r = oper_fail(call, FAIL_NOT_FOUND, "no such resource: %.100s", path);
 	else
 		r = r ? begin(call, peer_or_null) : refuse_method(call);
