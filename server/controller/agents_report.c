@@ -102,12 +102,14 @@ static int check_hotfix(const char *name, const json_t *obj, struct fail *reterr
 	json_u64_or(&f, "word", 0, SEQ_MAX, 0);
 	json_u64_or(&f, "serial", 0, SERIAL_MAX, 0);
 	json_bool_or(&f, "transient", false);
+	json_bool_or(&f, "held", false);
 	plain(&f, "rollout", 64);
 	plain(&f, "code", 47);
 	plain(&f, "text", 480);
 	quarantined = json_arr_or_null(&f, "quarantined", 256);
 	metrics = json_obj_or_null(&f, "metrics");
-	text = json_str(&f, "state", 32);
+	/* Of what came without the fleet there is no word, and nothing to say of it. */
+	text = json_str_or(&f, "state", 32, "pending");
 	if (f.r == 0 && (host_state_parse(text, &state) < 0 || host_is(state, HOST_OURS)))
 		json_bad(&f, "state", "is none that a host has");
 	if (json_fields_end(&f) < 0)

@@ -508,7 +508,6 @@ static void what_is_no_report_is_refused_whole(void **state)
 		"{\"seq\":1,\"labels\":{\"a\":1}}",
 		"{\"seq\":1,\"labels\":{\"a\":\"\\u202e\"}}",
 		"{\"seq\":1,\"hotfixes\":[]}",
-		"{\"seq\":1,\"hotfixes\":{\"fix\":{}}}",
 		"{\"seq\":1,\"hotfixes\":{\"FIX/..\":{\"state\":\"trial\"}}}",
 		"{\"seq\":1,\"hotfixes\":{\"fix\":{\"state\":\"lost\"}}}", /* ours to say */
 		"{\"seq\":1,\"hotfixes\":{\"fix\":{\"state\":\"no such state\"}}}",
@@ -529,6 +528,24 @@ static void what_is_no_report_is_refused_whole(void **state)
 			fail_msg("%s: %s", bodies[i], x->in);
 	assert_int_equal(row_of(&alpha).seq, 0);
 	assert_int_equal(reports_stats(c.reports).reports, 0);
+}
+
+/* As server/member.c writes it, of what was applied or disabled by hand, or is named by hold. */
+static void what_no_rollout_brought_is_reported_too(void **state)
+{
+	AUTO(hang_upp) struct client *x = NULL;
+
+	(void)state;
+	enrol(&alpha);
+	x = connect_as(&alpha);
+	assert_int_equal(post(x, "/v1/agent/report",
+			      REPORT(1, "{\"fix\":{\"committed\":1,\"trial\":0,\"live\":1,"
+					"\"high_water\":1,\"quarantined\":[],\"metrics\":{}},"
+					"\"other\":{\"committed\":0,\"trial\":0,\"live\":0,"
+					"\"high_water\":0,\"quarantined\":[],\"metrics\":{},"
+					"\"held\":true}}")),
+			 200);
+	assert_int_equal(row_of(&alpha).seq, 1);
 }
 
 static void many_reports_share_a_transaction(void **state)
@@ -1131,6 +1148,7 @@ int main(void)
 		T(a_report_is_stored_before_it_is_answered),
 		T(a_report_is_about_who_makes_it_whatever_it_says),
 		T(what_is_no_report_is_refused_whole),
+		T(what_no_rollout_brought_is_reported_too),
 		T(many_reports_share_a_transaction),
 		T(an_audit_log_that_lost_rows_is_noticed),
 		T(bundles_come_in_pieces_from_any_byte_on),
