@@ -408,6 +408,46 @@ static int enrol(struct fleet *f, unsigned int n)
 }
 
 /* Everybody's reports at once, and one who follows: it sees each of them, page by page. */
+/* Revocations: their number says which of them a host has not seen yet. */
+static void documents_that_come_in_at_once_have_each_a_number_of_its_own(void **state)
+{
+	struct fleet_answer *a[SEVERAL] = {0}, *all = NULL;
+	struct fleet *f[SEVERAL];
+	struct fleet_document d;
+	uint64_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < SEVERAL; i++)
+		f[i] = opened(pg_url(&pg));
+	for (int round = 0; round < 10; round++) {
+		for (int i = 0; i < SEVERAL; i++) {
+			char name[16];
+
+			snprintf(name, sizeof(name), "%d-%d", round, i);
+			d = (struct fleet_document){.kind = "revocation",
+						    .name = name,
+						    .actor = "one",
+						    .envelope = "{}",
+						    .len = 2};
+			assert_ok(fleet_put_document(f[i], &d, entry("REVOCATION"), fleet_keep,
+						     &a[i]));
+		}
+		turn_all(f, a);
+		for (int i = 0; i < SEVERAL; i++) {
+			assert_ok(a[i]->r);
+			a[i] = fleet_answer_free(a[i]);
+		}
+	}
+	assert_ok(fleet_wait(
+		f[0], fleet_documents(f[0], "revocation", 0, fleet_keep, &all), &all));
+	while (fleet_next_document(all, &d))
+		assert_int_equal(d.version, ++n);
+	assert_int_equal(n, 10 * SEVERAL);
+	fleet_answer_free(all);
+	for (int i = 0; i < SEVERAL; i++)
+		fleet_free(f[i]);
+}
+
 static void who_follows_changes_misses_none(void **state)
 {
 	struct fleet_answer *a[SEVERAL] = {0};
@@ -501,6 +541,7 @@ int main(void)
 		TEST(steps_go_on_over_kills_of_the_server),
 		TEST(of_many_who_claim_one_gets_it),
 		TEST(many_who_write_history_make_one_chain),
+		TEST(documents_that_come_in_at_once_have_each_a_number_of_its_own),
 		TEST(who_follows_changes_misses_none),
 	};
 
