@@ -820,6 +820,20 @@ int remote_run_operator_revoke(struct cli *c, const struct args *a, struct fail 
 
 /* ---- status ------------------------------------------------------------------------------ */
 
+static void print_database(const struct cli *c, const json_t *database)
+{
+	bool fails = text_of(database, "why")[0];
+
+	printf("%sdatabase %s: %s%s", fails ? text_color(c->color, "red") : "",
+	       text_of(database, "engine"), text_of(database, "state"),
+	       fails ? text_color(c->color, "reset") : "");
+	if (fails)
+		printf(" since %s: %s. %s",
+		       text_time(json_string_value(json_object_get(database, "since"))),
+		       text_of(database, "why"), text_of(database, "hint"));
+	putchar('\n');
+}
+
 int remote_status(struct cli *c, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *doc = NULL;
@@ -836,7 +850,7 @@ int remote_status(struct cli *c, struct fail *reterr_fail)
 	printf("controller %s, hotfix-controller %s, since %s\n", text_of(controller, "name"),
 	       text_of(controller, "version"),
 	       text_time(json_string_value(json_object_get(controller, "started"))));
-	printf("database %s: %s\n", text_of(database, "engine"), text_of(database, "state"));
+	print_database(c, database);
 	printf("you are %s, %s\n", text_of(you, "name"), text_of(you, "role"));
 	if (json_is_null(json_object_get(doc, "root")))
 		printf("no root of trust yet: hotfixctl trust import ROOT\n");

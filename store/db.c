@@ -268,6 +268,27 @@ static void word(int r, struct fail *f)
 	}
 }
 
+/* Not the engine's doing: what was asked for cannot be, or not any more. */
+static bool is_refusal(int r)
+{
+	return r == -ESTALE || r == -EEXIST || r == -EINVAL || r == -ERANGE || r == -ECANCELED;
+}
+
+static void tell_written(struct db *d, const struct db_batch *b, int r, const struct fail *fail)
+{
+	bool changes = false, stored = false;
+
+	for (size_t i = 0; i < b->statements.n; i++) {
+		const struct db_statement *s = db_statement(b, i);
+		bool asks = strncmp(s->sql, "SELECT", 6) == 0;
+
+		changes = changes || !asks;
+		stored = stored || (!asks && s->touched > 0);
+	}
+	if (d->on_written && (r < 0 ? changes && !is_refusal(r) : stored))
+		d->on_written(r, fail, d->on_written_cookie);
+}
+
 void db_finish(struct db *d, int r, const struct fail *fail)
 {
 	struct db_batch *b = STAILQ_FIRST(&d->queue);
@@ -278,6 +299,7 @@ void db_finish(struct db *d, int r, const struct fail *fail)
 		f = *fail;
 	else if (r < 0)
 		word(r, &f);
+	tell_written(d, b, r, &f);
 	b->done(b, r, &f, b->done_cookie);
 }
 
@@ -354,6 +376,13 @@ void db_on_want(struct db *d, void (*fn)(void *cookie), void *cookie)
 {
 	d->on_want = fn;
 	d->on_want_cookie = cookie;
+}
+
+void db_on_written(struct db *d, void (*fn)(int r, const struct fail *fail, void *cookie),
+		   void *cookie)
+{
+	d->on_written = fn;
+	d->on_written_cookie = cookie;
 }
 
 void db_on_wake(struct db *d, void (*fn)(const char *topic, void *cookie), void *cookie)

@@ -83,6 +83,12 @@ void db_on_want(struct db *d, void (*fn)(void *cookie), void *cookie);
  * hint and no more: whoever must not miss a change asks now and then.
  */
 void db_on_wake(struct db *d, void (*fn)(const char *topic, void *cookie), void *cookie);
+/*
+ * A batch that changes things has ended: r is 0 when something was stored, or what kept the engine
+ * from it. Nothing is told of one that its own demands or the schema's rules refused.
+ */
+void db_on_written(struct db *d, void (*fn)(int r, const struct fail *fail, void *cookie),
+		   void *cookie);
 
 /* ---- batches ------------------------------------------------------------------- */
 

@@ -71,6 +71,8 @@ struct db {
 	void *on_want_cookie;
 	void (*on_wake)(const char *topic, void *cookie);
 	void *on_wake_cookie;
+	void (*on_written)(int r, const struct fail *fail, void *cookie);
+	void *on_written_cookie;
 };
 
 extern const struct db_driver db_sqlite, db_pg;

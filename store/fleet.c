@@ -324,6 +324,18 @@ const uint8_t *fleet_hash(struct db_row row, size_t column)
 
 /* ---- housekeeping ---------------------------------------------------------------- */
 
+/* Up and down: of what stays as it is SQLite writes nothing. */
+int fleet_probe(struct fleet *f, fleet_done_fn done, void *cookie)
+{
+	struct fleet_answer *a = fleet_begin(f, done, cookie);
+
+	if (!a)
+		return -ENOMEM;
+	fleet_count_up(a, "request");
+	db_add(a->batch, "UPDATE counter SET value = value - 1 WHERE name = 'request'", "");
+	return fleet_submit(a);
+}
+
 int fleet_trim(struct fleet *f, uint64_t before_ms, fleet_done_fn done, void *cookie)
 {
 	struct fleet_answer *a = fleet_begin(f, done, cookie);

@@ -424,6 +424,9 @@ int fleet_audit_verify(struct fleet *f, uint64_t *ret_rows, char ret_head_hex[65
 
 /* ---- housekeeping --------------------------------------------------------------------- */
 
+/* Can anything be stored? It writes, and changes nothing. */
+int fleet_probe(struct fleet *f, fleet_done_fn done, void *cookie);
+
 /*
  * What ended before: rollouts (a few at a time; fleet_count() 0: no more), tokens, certificates, guards
  * and hosts that are gone. The audit log stays.

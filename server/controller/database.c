@@ -18,6 +18,8 @@ struct database {
 	void *cookie;
 	uint64_t since_ms; /* away; 0: it is there */
 	bool was_there;
+	uint64_t failing_since_ms, failed_ms; /* of clock_up_ms(), 0: not, never */
+	struct fail write_failure;
 	bool processing;
 };
 
@@ -38,6 +40,24 @@ static void watch_state(struct database *d)
 		return;
 	d->since_ms = clock_up_ms();
 	log_event(LOG_WARNING, "the database does not answer reason=\"%s\"", why.message);
+}
+
+static void on_written(int r, const struct fail *fail, void *cookie)
+{
+	struct database *d = cookie;
+
+	if (r == 0) {
+		if (d->failing_since_ms)
+			log_event(LOG_NOTICE, "the database stores again");
+		d->failing_since_ms = 0;
+		return;
+	}
+	d->failed_ms = clock_up_ms();
+	d->write_failure = *fail;
+	if (d->failing_since_ms)
+		return;
+	d->failing_since_ms = d->failed_ms;
+	log_event(LOG_ERR, "nothing can be stored reason=\"%s\"", fail->message);
 }
 
 static void process(struct database *d)
@@ -108,6 +128,7 @@ int database_new(struct event_base *base, const char *where,
 		return r;
 	db_on_want(fleet_db(d->fleet), on_want, d);
 	db_on_wake(fleet_db(d->fleet), on_wake, cookie);
+	db_on_written(fleet_db(d->fleet), on_written, d);
 	arm(d);
 	*ret_fleet = d->fleet;
 	*ret_database = take_ptr(d);
@@ -134,4 +155,15 @@ uint64_t database_away_ms(struct database *d, struct fail *ret_why)
 		return 0;
 	db_state(fleet_db(d->fleet), ret_why);
 	return clock_up_ms() - d->since_ms + 1;
+}
+
+void database_writes(const struct database *d, struct database_writes *ret_writes)
+{
+	uint64_t since_ms = d->failing_since_ms;
+
+	*ret_writes = (struct database_writes){
+		.failing_ms = since_ms ? clock_up_ms() - since_ms + 1 : 0,
+		.failed_up_ms = d->failed_ms};
+	if (since_ms)
+		ret_writes->why = d->write_failure;
 }

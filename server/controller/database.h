@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * server/controller/database.h -- the fleet's database on the loop: drives store/db.h, and knows since
- * when it is away.
+ * when it is away, and since when nothing can be stored.
  *
  * Context    loop thread.
  * Errors     of fleet_open(); a server that is not there yet is none.
@@ -25,5 +25,13 @@ int database_new(struct event_base *base, const char *where,
 struct database *database_free(struct database *d);
 /* 0: it answers; else for so long it has not, and why. */
 uint64_t database_away_ms(struct database *d, struct fail *ret_why);
+
+struct database_writes {
+	uint64_t failing_ms;   /* 0: the last one was stored; else none was for so long */
+	uint64_t failed_up_ms; /* clock_up_ms() when one last failed; 0: never */
+	struct fail why;       /* it failed, as long as they do */
+};
+
+void database_writes(const struct database *d, struct database_writes *ret_writes);
 
 DEFINE_AUTO(struct database, database_free)

@@ -27,7 +27,7 @@ struct figures {
 	struct owner_stats owner;
 	struct agents_stats agents;
 	struct reports_stats reports;
-	uint64_t parked, away_ms, started_ms;
+	uint64_t parked, away_ms, failing_ms, started_ms;
 };
 
 enum kind { GAUGE, COUNTER };
@@ -46,6 +46,8 @@ static const struct {
 	{"start_time_seconds", "", GAUGE, MS, AT(started_ms), "When this process was started."},
 	{"database_away_seconds", "", GAUGE, MS, AT(away_ms),
 	 "For how long the database has not answered, 0 while it does."},
+	{"database_failing_seconds", "", GAUGE, MS, AT(failing_ms),
+	 "For how long nothing could be stored, 0 while it can."},
 	{"engine_lost", "", GAUGE, FLAG, AT(owner.engine_lost),
 	 "1 while rollouts pause because nothing can be written."},
 	{"line_stopped", "", GAUGE, FLAG, AT(owner.line_stopped),
@@ -96,11 +98,15 @@ static const struct {
 
 static void take(struct controller *c, struct figures *f)
 {
+	struct database_writes writes;
 	struct fail why;
 
 	*f = (struct figures){.started_ms = c->started_ms};
-	if (c->database)
+	if (c->database) {
 		f->away_ms = database_away_ms(c->database, &why);
+		database_writes(c->database, &writes);
+		f->failing_ms = writes.failing_ms;
+	}
 	if (c->owner)
 		owner_stats(c->owner, &f->owner);
 	if (c->agents)

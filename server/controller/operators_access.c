@@ -63,36 +63,60 @@ static json_t *guards_json(struct fleet_answer *a, json_t **ret_stop)
 	return freezes;
 }
 
-/* NULL unless the database answers: then what it knows comes with it. */
-static json_t *status_json(struct call *call, const char *database)
+/* It answers, as it knows who asks; that it stores anything is another matter. */
+static json_t *database_json(const struct call *call)
+{
+	const struct controller *c = call->o->c;
+	struct database_writes writes;
+	json_t *doc;
+
+	database_writes(c->database, &writes);
+	doc = json_pack("{s:s, s:s}", "engine",
+			db_is_file(fleet_db(c->fleet)) ? "sqlite" : "postgresql", "state",
+			writes.failing_ms ? "failing" : "ok");
+	if (!doc || !writes.failing_ms)
+		return doc;
+	json_object_set_new(doc, "since", oper_time(call->now_ms - writes.failing_ms));
+	json_object_set_new(doc, "why", json_string(writes.why.message));
+	json_object_set_new(doc, "hint", json_string(writes.why.hint));
+	return doc;
+}
+
+static json_t *status_json(struct call *call)
 {
 	const struct controller *c = call->o->c;
 	const struct trust *trust = roots_trust(c->roots);
 
-	return json_pack(
-		"{s:i, s:{s:s, s:s}, s:{s:s, s:s, s:o}, s:{s:s, s:s}, s:o}", "schema_version",
-		1, "you", "name", call->user, "role", role_name(call->role), "controller",
-		"name", c->settings->name, "version", HOTFIX_VERSION, "started",
-		oper_time(c->started_ms), "database", "engine",
-		db_is_file(fleet_db(c->fleet)) ? "sqlite" : "postgresql", "state", database,
-		"root", trust ? json_integer((json_int_t)trust->version) : json_null());
+	return json_pack("{s:i, s:{s:s, s:s}, s:{s:s, s:s, s:o}, s:o, s:o}", "schema_version",
+			 1, "you", "name", call->user, "role", role_name(call->role),
+			 "controller", "name", c->settings->name, "version", HOTFIX_VERSION,
+			 "started", oper_time(c->started_ms), "database", database_json(call),
+			 "root",
+			 trust ? json_integer((json_int_t)trust->version) : json_null());
 }
 
 static int on_status_guards(struct call *call, struct fleet_answer *a)
 {
-	json_t *doc = status_json(call, "ok"), *stop, *freezes = guards_json(a, &stop);
+	json_t *doc = status_json(call), *stop, *freezes = guards_json(a, &stop);
 
 	json_object_set_new(doc, "stop_the_line", stop);
 	json_object_set_new(doc, "freezes", freezes);
 	return oper_answer(call, 200, doc);
 }
 
+/* Whether it could be stored is known by now (database.h). */
+static int on_probed(struct call *call, struct fleet_answer *a)
+{
+	(void)a;
+	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call),
+			 on_status_guards);
+}
+
 int operators_status(struct call *call)
 {
 	if (oper_knows(call, NULL) < 0)
 		return -EINVAL;
-	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call),
-			 on_status_guards);
+	return oper_try(call, fleet_probe(call->o->c->fleet, oper_done, call), on_probed);
 }
 
 /* ---- freezes and the line ---------------------------------------------------------------- */

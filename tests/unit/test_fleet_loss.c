@@ -438,8 +438,8 @@ static void documents_that_come_in_at_once_have_each_a_number_of_its_own(void **
 			a[i] = fleet_answer_free(a[i]);
 		}
 	}
-	assert_ok(fleet_wait(
-		f[0], fleet_documents(f[0], "revocation", 0, fleet_keep, &all), &all));
+	assert_ok(fleet_wait(f[0], fleet_documents(f[0], "revocation", 0, fleet_keep, &all),
+			     &all));
 	while (fleet_next_document(all, &d))
 		assert_int_equal(d.version, ++n);
 	assert_int_equal(n, 10 * SEVERAL);

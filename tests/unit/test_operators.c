@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "lib/json.h"
@@ -59,6 +60,7 @@ static void start_controller(void)
 	assert_true(controller >= 0);
 	if (controller == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGXFSZ, SIG_IGN); /* a write that has no room fails */
 		dup2(out[1], 2);
 		execl(program, program, "--config", config, "--state-dir", state_dir,
 		      (char *)NULL);
@@ -934,6 +936,30 @@ static void who_waits_for_a_rollout_is_answered_when_the_time_is_over(void **sta
 	assert_string_equal(says("state"), "draft");
 }
 
+static void room_on_disk(rlim_t bytes)
+{
+	struct rlimit l = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+
+	assert_ok(prlimit(controller, RLIMIT_FSIZE, &l, NULL));
+}
+
+static void a_full_disk_is_told_with_what_to_do_and_when_it_is_over(void **state)
+{
+	(void)state;
+	must(200, ask(of_role[0], "GET", "status", NULL));
+	assert_string_equal(says("database.state"), "ok");
+	room_on_disk(0);
+	must(200, ask(of_role[0], "GET", "status", NULL));
+	assert_string_equal(says("database.state"), "failing");
+	assert_non_null(strstr(says("database.why"), "fleet.db: "));
+	assert_true(says("database.hint")[0]);
+	assert_true(says("database.since")[0]);
+	room_on_disk(RLIM_INFINITY);
+	must(200, ask(of_role[0], "GET", "status", NULL));
+	assert_string_equal(says("database.state"), "ok");
+	assert_string_equal(says("database.why"), "");
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 int main(void)
@@ -959,6 +985,7 @@ int main(void)
 		TEST(a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not),
 		TEST(verbs_that_the_state_forbids_are_refused_at_once),
 		TEST(who_waits_for_a_rollout_is_answered_when_the_time_is_over),
+		TEST(a_full_disk_is_told_with_what_to_do_and_when_it_is_over),
 	};
 	int r;
 
