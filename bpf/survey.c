@@ -417,14 +417,33 @@ static int survey_overlap(struct survey *s, uint32_t index)
 
 /* --- all of it ---------------------------------------------------------------------------- */
 
+/* Which indexes have a folder. */
+static int find_versions(const struct survey *s, bool ret_there[GATE_VERSIONS])
+{
+	AUTO_NAMES char **names = NULL;
+	char path[PATH_MAX], v[16];
+	int r = pin_path(path, s->bpffs, s->name, NULL);
+
+	if (r == 0)
+		r = pin_names(path, &names);
+	for (uint32_t i = 1; r == 0 && i < GATE_VERSIONS; i++) {
+		snprintf(v, sizeof(v), "v%u", i);
+		ret_there[i] = false;
+		for (char **n = names; *n; n++)
+			ret_there[i] |= strcmp(*n, v) == 0;
+	}
+	return r;
+}
+
 static int survey_all(struct survey *s)
 {
 	AUTO_NAMES char **slots = NULL;
+	bool there[GATE_VERSIONS];
 	char path[PATH_MAX];
-	int r = 0;
+	int r = find_versions(s, there);
 
 	for (uint32_t i = 1; r == 0 && i < GATE_VERSIONS; i++)
-		r = read_version(s, i);
+		r = there[i] ? read_version(s, i) : 0;
 	if (r == 0)
 		r = pin_path(path, s->bpffs, s->name, "slots", NULL);
 	if (r == 0)
@@ -432,7 +451,7 @@ static int survey_all(struct survey *s)
 	for (char **n = slots; r == 0 && *n; n++)
 		r = strcmp(*n, TCP_CC_SLOT) == 0 ? survey_cc(s) : survey_slot(s, *n);
 	for (uint32_t i = 1; r == 0 && i < GATE_VERSIONS; i++)
-		r = survey_overlap(s, i);
+		r = there[i] ? survey_overlap(s, i) : 0;
 	for (uint32_t i = 1; r == 0 && i < GATE_VERSIONS; i++)
 		for (size_t k = 0; k < s->n_ids[i]; k++)
 			if (!s->entered[i][k])

@@ -132,7 +132,7 @@ static void watch(struct engine *e, const char *name, const struct gate *g)
 
 int guard_main(const char *shown, const char *name)
 {
-	const char *bpffs = fcntl(WORK_FD_FOLDER, F_GETFD) < 0 ? shown : WORK_FOLDER;
+	const char *bpffs = work_enter_folder() ? WORK_FOLDER : shown;
 	static char log[ENGINE_LOG_BYTES];
 	struct engine e = {.bpffs = bpffs, .log = log};
 	AUTO(gate_freep) struct gate *g = NULL;

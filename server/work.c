@@ -388,6 +388,9 @@ static int run(struct work *w, json_t **ret_report, struct fail *reterr_fail)
 	op = work_op_of(w->op);
 	if (!op)
 		return fail_set(reterr_fail, FAIL_USAGE, "worker: no operation \"%s\"", w->op);
+	if (strcmp(w->engine.bpffs, WORK_FOLDER) == 0 && !work_enter_folder())
+		return fail_set(reterr_fail, FAIL_INTERNAL, "worker: %s: %s", w->shown,
+				strerror(errno));
 	/*
 	 * If the daemon dies, this half-done change must not go on behind the next one's back.
 	 * Should it be gone already, the state lock (fd 6) keeps the next one waiting.
@@ -407,6 +410,11 @@ static json_t *log_text(char *log)
 		if ((signed char)*p < 0 || (*p < 0x20 && *p != '\n' && *p != '\t'))
 			*p = '?';
 	return json_string(log);
+}
+
+bool work_enter_folder(void)
+{
+	return fchdir(WORK_FD_FOLDER) == 0;
 }
 
 bool work_is_worker(void)

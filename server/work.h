@@ -29,7 +29,7 @@ enum {
 	WORK_FD_PEER,
 };
 
-#define WORK_FOLDER    "/proc/self/fd/7/."
+#define WORK_FOLDER    "." /* once work_enter_folder() was called */
 #define WORK_ROOT_FILE "root"
 
 struct work;
@@ -48,6 +48,9 @@ struct work_op {
 
 /* NULL: there is none of that name. */
 const struct work_op *work_op_of(const char *op);
+/* The folder in bpffs that the parent holds becomes the current one, whatever its path leads
+ * through. False: none was given. */
+bool work_enter_folder(void);
 /* Has whoever started this process given it a request? */
 bool work_is_worker(void);
 /* Exit status: 0 when an answer was written. */
