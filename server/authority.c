@@ -280,11 +280,13 @@ static void bar_damaged(struct store *s, const struct store_version *v)
 		log_event(LOG_ERR, "not recorded hotfix=%s verb=review", v->name);
 }
 
-struct check {
+struct authority_check {
 	struct store *store;
-	json_t *committed; /* name -> serial */
-	json_t *damaged;   /* NAME@SERIAL -> null */
-	json_t *review;	   /* as add_version() has them */
+	struct authority *authority; /* NULL: nobody is trusted */
+	json_t *verified;	     /* NAME@SERIAL -> null: signed, when the check began */
+	json_t *committed;	     /* name -> serial */
+	json_t *damaged;	     /* NAME@SERIAL -> null */
+	json_t *review;		     /* as add_version() has them */
 };
 
 static int add_committed(const struct store_hotfix *h, void *cookie)
@@ -295,7 +297,7 @@ static int add_committed(const struct store_hotfix *h, void *cookie)
 
 static void on_damaged(const char *name, uint64_t serial, void *cookie)
 {
-	struct check *c = cookie;
+	struct authority_check *c = cookie;
 	char subject[HOOK_NAME_MAX + 24];
 	struct store_version v;
 
@@ -307,7 +309,7 @@ static void on_damaged(const char *name, uint64_t serial, void *cookie)
 
 static int check_one(const struct store_version *v, void *cookie)
 {
-	struct check *c = cookie;
+	struct authority_check *c = cookie;
 
 	if (v->barred[0] ||
 	    (uint64_t)json_integer_value(json_object_get(c->committed, v->name)) == v->serial)
@@ -315,15 +317,16 @@ static int check_one(const struct store_version *v, void *cookie)
 	return 0;
 }
 
-static void review_one(const struct check *c, const struct authority *a, const json_t *one)
+static void review_one(const struct authority_check *c, const json_t *one)
 {
 	const char *name = json_string_value(json_object_get(one, "name"));
 	uint64_t serial = (uint64_t)json_integer_value(json_object_get(one, "serial"));
 	char subject[HOOK_NAME_MAX + 24];
 
 	snprintf(subject, sizeof(subject), "%s@%" PRIu64, name, serial);
-	if (a && !json_object_get(c->damaged, subject)) /* without a nobody is trusted */
-		authority_review(c->store, a, name, serial, false, 0);
+	if (c->authority && !json_object_get(c->damaged, subject))
+		authority_review(c->store, c->authority, name, serial,
+				 json_object_get(c->verified, subject), 0);
 }
 
 static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
@@ -338,24 +341,67 @@ static void on_mended(const char *name, uint64_t was, uint64_t is, void *cookie)
 		log_event(LOG_ERR, "not recorded hotfix=%s verb=mark", name);
 }
 
-void authority_check_stored(struct store *s, struct store_hashing *hashing)
+static void verify_committed(struct authority_check *c)
 {
-	AUTO(authority_freep) struct authority *a = NULL;
-	AUTO_JSON json_t *committed = json_object(), *damaged = json_object();
-	AUTO_JSON json_t *review = json_array();
-	struct check c = {
-		.store = s, .committed = committed, .damaged = damaged, .review = review};
+	char subject[HOOK_NAME_MAX + 24], why[FAIL_MESSAGE_BYTES];
+	const char *name;
+	json_t *serial;
+
+	json_object_foreach(c->committed, name, serial) {
+		uint64_t n = (uint64_t)json_integer_value(serial);
+
+		why[0] = 0;
+		snprintf(subject, sizeof(subject), "%s@%" PRIu64, name, n);
+		if (n &&
+		    verify(c->store, c->authority->trust, name, n, why, sizeof(why)) == 0 &&
+		    !why[0])
+			json_object_set_new(c->verified, subject, json_null());
+	}
+}
+
+struct authority_check *authority_check_new(struct store *s)
+{
+	AUTO(authority_check_freep) struct authority_check *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	*c = (struct authority_check){.store = s,
+				      .verified = json_object(),
+				      .committed = json_object(),
+				      .damaged = json_object(),
+				      .review = json_array()};
+	if (authority_open(s, &c->authority, NULL) == 0 &&
+	    store_each_hotfix(s, add_committed, c->committed) == 0)
+		verify_committed(c);
+	return take_ptr(c);
+}
+
+struct authority_check *authority_check_free(struct authority_check *c)
+{
+	if (!c)
+		return NULL;
+	authority_free(c->authority);
+	json_decref(c->verified);
+	json_decref(c->committed);
+	json_decref(c->damaged);
+	json_decref(c->review);
+	free(c);
+	return NULL;
+}
+
+void authority_check_end(struct authority_check *c, struct store_hashing *hashing)
+{
 	const json_t *one;
 	size_t i;
 
-	authority_open(s, &a, NULL);
-	if (store_each_hotfix(s, add_committed, committed) < 0 ||
-	    store_each_version(s, NULL, check_one, &c) < 0 ||
-	    store_hashing_end(hashing, s, on_damaged, &c) < 0)
+	json_object_clear(c->committed); /* the kernel may have corrected it since */
+	if (store_each_hotfix(c->store, add_committed, c->committed) < 0 ||
+	    store_each_version(c->store, NULL, check_one, c) < 0 ||
+	    store_hashing_end(hashing, c->store, on_damaged, c) < 0)
 		log_event(LOG_ERR, "what is stored could not be checked");
-	json_array_foreach(review, i, one)
-		review_one(&c, a, one);
-	if (store_mend_high_water(s, on_mended, s) < 0)
+	json_array_foreach(c->review, i, one)
+		review_one(c, one);
+	if (store_mend_high_water(c->store, on_mended, c->store) < 0)
 		log_event(LOG_ERR, "the high-water marks could not be checked");
 }
 

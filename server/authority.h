@@ -61,10 +61,13 @@ int authority_import_catalog(struct store *s, const void *envelope, size_t len,
 /*
  * At start: that the bytes of each bundle are those that were stored, that what is committed is
  * still signed, and that no mark is lower than the audit log says. What is not gets barred or
- * raised, and is told in log and audit log; nothing is taken off. Waits for hashing, which may be
- * NULL.
+ * raised, and is told in log and audit log; nothing is taken off. Signatures are looked at when
+ * it begins, while others hash and survey; what became committed since, when it ends. That waits
+ * for hashing, which may be NULL. NULL: out of memory.
  */
-void authority_check_stored(struct store *s, struct store_hashing *hashing);
+struct authority_check *authority_check_new(struct store *s);
+void authority_check_end(struct authority_check *c, struct store_hashing *hashing);
+struct authority_check *authority_check_free(struct authority_check *c);
 /*
  * Bars a stored version that a does not let be applied, or lifts that. Within a commit.
  * verified: its bundle was opened under a->trust just now.
@@ -78,3 +81,4 @@ int authority_report(struct store *s, json_t **ret_doc, struct fail *reterr_fail
 const char *authority_warning(struct store *s, char *out, size_t room);
 
 DEFINE_AUTO(struct authority, authority_free)
+DEFINE_AUTO(struct authority_check, authority_check_free)

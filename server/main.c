@@ -56,6 +56,7 @@ struct daemon {
 	struct event_base *base;
 	struct store *store;
 	struct store_hashing *hashing; /* what is stored, while all else starts */
+	struct authority_check *check;
 	struct crew *crew;
 	struct workers *workers;
 	struct reconcile *reconcile;
@@ -107,7 +108,8 @@ static void on_reconciled(size_t adopted, void *cookie)
 	struct fail fail;
 
 	d->report.adopted = adopted;
-	authority_check_stored(d->store, d->hashing);
+	authority_check_end(d->check, d->hashing);
+	d->check = authority_check_free(d->check);
 	d->hashing = store_hashing_free(d->hashing);
 	if (api_new(&(struct api_context){.base = d->base,
 					  .config = &d->config,
@@ -276,6 +278,9 @@ static int open_daemon(struct daemon *d, struct fail *reterr_fail)
 			  boot.cause);
 	}
 	take_root(d);
+	d->check = authority_check_new(d->store);
+	if (!d->check)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		d->signals[i] = evsignal_new(d->base, wanted[i], on_signal, d);
 		if (!d->signals[i] || event_add(d->signals[i], NULL) < 0)
@@ -318,6 +323,7 @@ static void close_daemon(struct daemon *d)
 	events_free(d->events);
 	workers_free(d->workers);
 	reconcile_free(d->reconcile);
+	authority_check_free(d->check);
 	store_hashing_free(d->hashing);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		if (d->signals[i])
