@@ -119,6 +119,8 @@ $B/tests/fault/fault.so: tests/fault/fault.c tests/fault/fault.h $B/flags
 $B/tests/%: $B/tests/%.o $(call libs,$(FOLDERS))
 	$(call say,LD,$@)
 	$(link)
+# Trouble on the way of its requests.
+$B/tests/fleet/simulate: private L_FLAGS += -Wl,--wrap=agent_call_start,--wrap=agent_call_cancel
 $B/patches/%: $B/patches/%.o
 	$(call say,LD,$@)
 	$(link)

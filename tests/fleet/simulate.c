@@ -8,7 +8,11 @@
  *		keys, and certificates by the controllers' own authority (DIR/agents-ca), written down in
  *		the database as enrolment does
  *	simulate run --controllers "URL..." --ca FILE --hosts FILE [--count N] [--root FILE]
- *		[--kernels "A B C"] [--per-s N] [--backoff-max MS]
+ *		[--kernels "A B C"] [--per-s N] [--backoff-max MS] [--journal FILE]
+ *
+ * The journal has a line of JSON for each word as a host heard it, when it is not the one that it
+ * heard before: {"host","name","rollout","word","action","from","to","directive"}, the last as its
+ * SHA-256.
  *
  * run takes commands from stdin, a line each, and answers each with a line of JSON:
  *
@@ -18,6 +22,13 @@
  *	unhealthy NAME SERIAL PERCENT	so many get ill in its trial
  *	lost NAME SERIAL PERCENT	so many go down while they apply it, for good
  *	slow NAME SERIAL MS		each step takes so long
+ *	join N KERNEL			so many more hosts of FILE, with this kernel
+ *	trouble KIND PERCENT MS		on the way of so many requests (0: no more of it):
+ *		late	they are sent up to MS later
+ *		lost	they never arrive, which shows after MS
+ *		mute	they arrive, and the answer does not
+ *		twice	they arrive twice, whichever comes first
+ *		stale	they arrive once more up to MS later, when others came after them
  *	quit
  */
 #include <errno.h>
@@ -26,6 +37,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 
 #include <event2/event.h>
@@ -37,7 +49,7 @@
 #include "lib/fail.h"
 #include "lib/io.h"
 #include "lib/json.h"
-#include "server/agent.h"
+#include "server/agent_private.h"
 #include "server/controller/ca.h"
 #include "store/bytes.h"
 #include "store/catalog.h"
@@ -46,8 +58,8 @@
 #include "store/fleet.h"
 #include "store/trust.h"
 
-#define FIXES_MAX   4 /* hot-fixes of a host */
-#define BUNDLES_MAX 8
+#define FIXES_MAX   12 /* hot-fixes of a host */
+#define BUNDLES_MAX 12
 #define SCRIPTS_MAX 32
 #define STEP_MS	    50 /* of an engine that is not slow */
 #define NET_AGENTS \
@@ -89,12 +101,14 @@ struct fix {
 	bool transient, retry;
 	uint64_t trial_ms, to;
 	uint8_t bundle[32];
-	uint64_t next_ms; /* of the step that comes; 0 none */
+	uint64_t next_ms;	     /* of the step that comes; 0 none */
+	uint8_t heard[BYTES_SHA256]; /* the last line about it in the journal */
 };
 
 struct host {
 	size_t n;
 	char id[AGENT_ID_BYTES];
+	const char *kernel; /* NULL: the next in turn */
 	char *key, *certificate;
 	struct agent *agent; /* NULL: down */
 	struct event *timer;
@@ -111,7 +125,8 @@ struct host {
 };
 
 static struct {
-	const char *controllers, *hosts, *root, *kernels, *state_dir, *database, *ca_file;
+	const char *controllers, *hosts, *root, *kernels, *state_dir, *database, *ca_file,
+		*journal;
 	size_t count, per_s;
 	uint64_t backoff_max_ms;
 } opts = {.kernels = "6.1.0-30-amd64 6.12.30-amd64 7.2.1-amd64",
@@ -122,7 +137,9 @@ static struct {
 static struct event_base *base;
 static struct agent_net **nets;
 static struct host *hosts;
-static size_t n_hosts, n_started;
+static size_t n_hosts, n_started, n_known; /* of FILE */
+static FILE *journal;
+static struct event *more;
 static char *ca_text, *kernels[8];
 static size_t n_kernels;
 static struct {
@@ -338,7 +355,7 @@ static void on_versions(struct agent_versions *ret_versions, void *cookie)
 
 static const char *kernel_of(const struct host *h)
 {
-	return kernels[h->n % n_kernels];
+	return h->kernel ? h->kernel : kernels[h->n % n_kernels];
 }
 
 static const struct script *find_script(const char *what, const struct fix *f)
@@ -588,6 +605,32 @@ static void hear(struct host *h, struct fix *f, const struct agent_word *w)
 	arm(h);
 }
 
+static void write_down(const struct host *h, struct fix *f, const struct agent_word *w)
+{
+	char line[1024], directive[BYTES_SHA256_HEX] = "";
+	uint8_t digest[BYTES_SHA256];
+	int len;
+
+	if (!journal)
+		return;
+	if (w->directive) {
+		bytes_sha256(w->directive, strlen(w->directive), digest);
+		bytes_to_hex(digest, sizeof(digest), directive);
+	}
+	len = snprintf(line, sizeof(line),
+		       "{\"host\":\"%s\",\"name\":\"%s\",\"rollout\":\"%s\",\"word\":%" PRIu64
+		       ",\"action\":\"%s\",\"from\":%" PRIu64 ",\"to\":%" PRIu64
+		       ",\"directive\":\"%s\"}\n",
+		       h->id, w->name, w->rollout, w->generation, agent_action_name(w->action),
+		       w->from, w->to, directive);
+	bytes_sha256(line, (size_t)len, digest);
+	if (memcmp(digest, f->heard, sizeof(digest)) == 0)
+		return;
+	memcpy(f->heard, digest, sizeof(digest));
+	fputs(line, journal);
+	fflush(journal);
+}
+
 static void on_words(const struct agent_word *words, size_t n, void *cookie)
 {
 	struct host *h = cookie;
@@ -605,6 +648,8 @@ static void on_words(const struct agent_word *words, size_t n, void *cookie)
 			snprintf(f->name, sizeof(f->name), "%s", w->name);
 			f->code = "";
 		}
+		if (f)
+			write_down(h, f, w);
 		if (f && (strcmp(f->rollout, w->rollout) != 0 || w->generation > f->word))
 			hear(h, f, w);
 	}
@@ -658,6 +703,177 @@ static const struct agent_engine engine = {.report = on_report,
 					   .bundle = on_bundle,
 					   .keep = on_keep};
 
+/* ---- trouble on the way -------------------------------------------------------------------------- */
+
+enum trouble { LATE, LOST, MUTE, TWICE, STALE, TROUBLES };
+static const char *const trouble_names[] = {[LATE] = "late",
+					    [LOST] = "lost",
+					    [MUTE] = "mute",
+					    [TWICE] = "twice",
+					    [STALE] = "stale"};
+static struct {
+	unsigned int percent;
+	uint64_t ms, met;
+} troubles[TROUBLES];
+
+/* A request of an agent that met trouble, or the copy of one, for which nobody waits. */
+struct parcel {
+	TAILQ_ENTRY(parcel) link;
+	struct agent_net *net;
+	struct agent_request rq;
+	uint64_t range_at;
+	struct event *timer;
+	struct agent_call *call;
+	agent_done_fn done; /* NULL: a copy */
+	void *cookie;
+	bool lost, mute;
+};
+static TAILQ_HEAD(, parcel) parcels = TAILQ_HEAD_INITIALIZER(parcels);
+
+/* tests/fleet/simulate is linked with --wrap: the agent's requests come here. */
+int __real_agent_call_start(struct agent_net *net, const struct agent_request *rq,
+			    agent_done_fn done, void *cookie, struct agent_call **ret_call);
+int __wrap_agent_call_start(struct agent_net *net, const struct agent_request *rq,
+			    agent_done_fn done, void *cookie, struct agent_call **ret_call);
+void __real_agent_call_cancel(struct agent_call *call);
+void __wrap_agent_call_cancel(struct agent_call *call);
+
+static void parcel_free(struct parcel *p)
+{
+	TAILQ_REMOVE(&parcels, p, link);
+	if (p->timer)
+		event_free(p->timer);
+	__real_agent_call_cancel(p->call);
+	free((char *)(uintptr_t)p->rq.url);
+	free((char *)(uintptr_t)p->rq.path);
+	free((char *)(uintptr_t)p->rq.body);
+	free((char *)(uintptr_t)p->rq.certificate);
+	free((char *)(uintptr_t)p->rq.key);
+	free((char *)(uintptr_t)p->rq.ca);
+	free(p);
+}
+
+static void parcel_end(struct parcel *p, const struct agent_answer *answer)
+{
+	static const struct agent_answer none = {
+		.body = (const uint8_t *)"",
+		.fail = {.code = FAIL_UNREACHABLE, .message = "trouble on the way"}};
+	agent_done_fn done = p->done;
+	void *cookie = p->cookie;
+
+	answer = p->lost || p->mute ? &none : answer;
+	parcel_free(p);
+	if (done)
+		done(answer, cookie);
+}
+
+static void on_parcel_answer(const struct agent_answer *answer, void *cookie)
+{
+	struct parcel *p = cookie;
+
+	p->call = NULL;
+	parcel_end(p, answer);
+}
+
+static void on_parcel(evutil_socket_t fd, short what, void *cookie)
+{
+	struct parcel *p = cookie;
+
+	(void)fd, (void)what;
+	if (p->lost)
+		parcel_end(p, NULL);
+	else if (__real_agent_call_start(p->net, &p->rq, on_parcel_answer, p, &p->call) < 0)
+		die("out of memory");
+}
+
+static char *copy_of(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static struct parcel *parcel_new(struct agent_net *net, const struct agent_request *rq,
+				 uint64_t after_ms)
+{
+	struct timeval tv = {.tv_sec = (time_t)(after_ms / 1000),
+			     .tv_usec = (suseconds_t)(after_ms % 1000 * 1000)};
+	struct parcel *p = calloc(1, sizeof(*p));
+
+	p->net = net;
+	p->rq = *rq;
+	p->rq.url = copy_of(rq->url);
+	p->rq.path = copy_of(rq->path);
+	p->rq.body = copy_of(rq->body);
+	p->rq.certificate = copy_of(rq->certificate);
+	p->rq.key = copy_of(rq->key);
+	p->rq.ca = copy_of(rq->ca);
+	if (rq->range_at) {
+		p->range_at = *rq->range_at;
+		p->rq.range_at = &p->range_at;
+	}
+	p->timer = evtimer_new(base, on_parcel, p);
+	event_add(p->timer, &tv);
+	TAILQ_INSERT_TAIL(&parcels, p, link);
+	return p;
+}
+
+static bool meets(enum trouble t)
+{
+	bool does = troubles[t].percent && (unsigned int)rand() % 100 < troubles[t].percent;
+
+	troubles[t].met += does;
+	return does;
+}
+
+static uint64_t some_ms(enum trouble t)
+{
+	return (uint64_t)rand() % (troubles[t].ms + 1);
+}
+
+int __wrap_agent_call_start(struct agent_net *net, const struct agent_request *rq,
+			    agent_done_fn done, void *cookie, struct agent_call **ret_call)
+{
+	bool late = meets(LATE), lost = meets(LOST), mute = meets(MUTE);
+	struct agent_request alone = *rq;
+	struct parcel *p;
+
+	alone.once = true; /* it has a connection of its own */
+	if (meets(TWICE))
+		parcel_new(net, &alone, 0);
+	if (meets(STALE))
+		parcel_new(net, &alone, some_ms(STALE));
+	if (!late && !lost && !mute)
+		return __real_agent_call_start(net, rq, done, cookie, ret_call);
+	p = parcel_new(net, &alone, lost ? troubles[LOST].ms : late ? some_ms(LATE) : 0);
+	p->done = done;
+	p->cookie = cookie;
+	p->lost = lost;
+	p->mute = mute;
+	*ret_call = (struct agent_call *)p;
+	return 0;
+}
+
+void __wrap_agent_call_cancel(struct agent_call *call)
+{
+	struct parcel *p;
+
+	TAILQ_FOREACH(p, &parcels, link)
+		if ((struct agent_call *)p == call) {
+			parcel_free(p);
+			return;
+		}
+	__real_agent_call_cancel(call);
+}
+
+static json_t *troubles_json(void)
+{
+	json_t *doc = json_object();
+
+	for (size_t i = 0; i < TROUBLES; i++)
+		json_object_set_new(doc, trouble_names[i],
+				    json_integer((json_int_t)troubles[i].met));
+	return doc;
+}
+
 /* ---- starting, watching ------------------------------------------------------------------------------ */
 
 static void start_host(struct host *h)
@@ -679,14 +895,13 @@ static void start_host(struct host *h)
 
 static void on_more(evutil_socket_t fd, short what, void *cookie)
 {
-	struct event *timer = *(struct event **)cookie;
 	size_t n = opts.per_s / 20 + 1;
 
-	(void)fd, (void)what;
+	(void)fd, (void)what, (void)cookie;
 	while (n-- && n_started < n_hosts)
 		start_host(&hosts[n_started++]);
 	if (n_started == n_hosts)
-		event_del(timer);
+		event_del(more);
 }
 
 /* When was the last thing that came to an end acknowledged? */
@@ -751,7 +966,7 @@ static json_t *stats_json(void)
 	}
 	return json_pack(
 		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:I, s:I}",
+		"s:I, s:I, s:I, s:o}",
 		"hosts", (json_int_t)n_hosts, "answers", (json_int_t)stats.answers, "started",
 		(json_int_t)n_started, "down", (json_int_t)down, "unacked", (json_int_t)unacked,
 		"reported", (json_int_t)answered, "reported_since", (json_int_t)since, "agents",
@@ -760,7 +975,7 @@ static json_t *stats_json(void)
 		(json_int_t)stats.refused, "bundles", (json_int_t)stats.bundles,
 		"bundle_failures", (json_int_t)stats.bundle_failures, "reports",
 		(json_int_t)stats.reports, "first_word_ms", (json_int_t)stats.first_word_ms,
-		"last_ack_ms", (json_int_t)stats.last_ack_ms);
+		"last_ack_ms", (json_int_t)stats.last_ack_ms, "troubles", troubles_json());
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------- */
@@ -771,6 +986,38 @@ static void answer(json_t *doc)
 	putchar('\n');
 	fflush(stdout);
 	json_decref(doc);
+}
+
+static const struct timeval twenty = {.tv_usec = 50000};
+
+static bool join(const char *line)
+{
+	size_t n;
+	char kernel[64];
+
+	if (sscanf(line, "join %zu %63s", &n, kernel) != 2 || n > n_known - n_hosts)
+		return false;
+	while (n--)
+		hosts[n_hosts++].kernel = strdup(kernel);
+	event_add(more, &twenty);
+	return true;
+}
+
+static bool trouble(const char *line)
+{
+	char kind[16];
+	unsigned int percent;
+	uint64_t ms;
+
+	if (sscanf(line, "trouble %15s %u %" SCNu64, kind, &percent, &ms) != 3)
+		return false;
+	for (size_t i = 0; i < TROUBLES; i++)
+		if (strcmp(kind, trouble_names[i]) == 0) {
+			troubles[i].percent = percent;
+			troubles[i].ms = ms;
+			return true;
+		}
+	return false;
 }
 
 static void obey(char *line)
@@ -796,6 +1043,10 @@ static void obey(char *line)
 				hosts[i].marked_seq = status.seq;
 			}
 		answer(json_pack("{s:I}", "now_ms", (json_int_t)clock_real_ms()));
+		return;
+	}
+	if (join(line) || trouble(line)) {
+		answer(json_object());
 		return;
 	}
 	if (n_scripts == SCRIPTS_MAX ||
@@ -853,15 +1104,14 @@ static void load_hosts(void)
 	json_t *one;
 	size_t i;
 
-	n_hosts = json_array_size(all) < opts.count ? json_array_size(all) : opts.count;
-	hosts = calloc(n_hosts + 1, sizeof(*hosts));
+	n_known = json_array_size(all);
+	n_hosts = n_known < opts.count ? n_known : opts.count;
+	hosts = calloc(n_known + 1, sizeof(*hosts));
 	if (!all || !hosts)
 		die("no hosts in %s", opts.hosts);
 	json_array_foreach(all, i, one) {
 		struct host *h = &hosts[i];
 
-		if (i == n_hosts)
-			break;
 		h->n = i;
 		snprintf(h->id, sizeof(h->id), "%s",
 			 json_string_value(json_object_get(one, "id")));
@@ -875,8 +1125,7 @@ static void load_hosts(void)
 
 static int run(void)
 {
-	static const struct timeval twenty = {.tv_usec = 50000};
-	struct event *more, *watch, *command;
+	struct event *watch, *command;
 	AUTO_FREE char *list = strdup(opts.kernels);
 	struct rlimit files;
 
@@ -891,14 +1140,16 @@ static int run(void)
 	     k = strtok(NULL, " "))
 		kernels[n_kernels++] = strdup(k);
 	load_hosts();
+	if (opts.journal && !(journal = fopen(opts.journal, "a")))
+		die("cannot write %s", opts.journal);
 	base = event_base_new();
-	nets = calloc(n_hosts / NET_AGENTS + 1, sizeof(struct agent_net *));
+	nets = calloc(n_known / NET_AGENTS + 1, sizeof(struct agent_net *));
 	if (!base || !nets)
 		die("out of memory");
-	for (size_t i = 0; i <= n_hosts / NET_AGENTS; i++)
+	for (size_t i = 0; i <= n_known / NET_AGENTS; i++)
 		if (agent_net_new(base, 2 * NET_AGENTS, &nets[i], NULL) < 0)
 			die("out of memory");
-	more = event_new(base, -1, EV_PERSIST, on_more, &more);
+	more = event_new(base, -1, EV_PERSIST, on_more, NULL);
 	watch = event_new(base, -1, EV_PERSIST, on_watch, NULL);
 	command = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_command, NULL);
 	event_add(more, &twenty);
@@ -924,6 +1175,7 @@ int main(int argc, char **argv)
 		{"--database", &opts.database, NULL},
 		{"--count", NULL, &opts.count},
 		{"--per-s", NULL, &opts.per_s},
+		{"--journal", &opts.journal, NULL},
 		{"--backoff-max", NULL, &opts.backoff_max_ms},
 	};
 	size_t i;

@@ -3,9 +3,10 @@
 # where: native
 # timeout: 400
 #
-# Controllers that are killed, and a PostgreSQL that goes away or is replaced by its standby, in the
-# middle of rollouts: others go on, nothing is lost, and no host is told two things. Every word that
-# is ever stored is kept by a trigger, and looked at in the end.
+# Controllers that are killed, requests that come twice, late or in another order, and a PostgreSQL
+# that goes away or is replaced by its standby, in the middle of rollouts: others go on, nothing is
+# lost, and no host is told two things. Every word that is ever stored is kept by a trigger, every
+# word that a host ever hears by the simulator, and both are looked at in the end.
 
 if [ -z "${PG_URL:-}" ]; then
 	exec "$(dirname "$0")/../pg/run" -- bash "$0" "$@"
@@ -16,6 +17,7 @@ fi
 . "$PWD/tests/fleet/lib.sh"
 
 HOSTS=24
+LATE=2 # who come later
 
 sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 
@@ -40,19 +42,64 @@ words_agree() {
 		WHERE a.word > b.word OR (a.word = b.word AND a.body <> b.body)
 		OR (a.action IN ('rollback', 'end_trial') AND b.action = 'apply') LIMIT 5")
 	[ -z "$bad" ] || fail "words contradict each other: $bad"
+	hosts_agree "$F/journal"
+}
+
+# The same of what hosts heard, whoever told them; nor do two rollouts take turns at one hot-fix.
+hosts_agree() {
+	local bad
+
+	[ -s "$F/journal" ] || fail 'no host has heard anything'
+	bad=$(jq -c -s '[group_by([.host, .name])[] | . as $all | range(length) as $i | range($i) as $k |
+		$all[$k] as $a | $all[$i] as $b | select($a.rollout == $b.rollout and ($a.word >= $b.word or
+			($b.action == "apply" and ($a.action == "rollback" or $a.action == "end_trial")) or
+			any($all[$k:$i][]; .rollout != $b.rollout))) | [$a, $b]][0] // empty' "$F/journal")
+	[ -z "$bad" ] || fail "a host heard what contradicts itself: $bad"
+}
+
+# A wave is judged within one step, which is one transaction. So that a controller can be killed in it,
+# that transaction waits as long as somebody holds the lock.
+judging_waits() {
+	sql <<-'EOF'
+		CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF OLD.state::jsonb->>'state' = 'wave_baking' AND NEW.state::jsonb->>'state'
+				IN ('wave_judging', 'wave_starting', 'wave_attaching', 'succeeded') THEN
+				PERFORM pg_advisory_xact_lock(1);
+			END IF;
+			RETURN NEW; END $$;
+		CREATE TRIGGER judge BEFORE UPDATE OF state ON rollout FOR EACH ROW EXECUTE FUNCTION judge();
+	EOF
+}
+
+# judge ROLLOUT: its wave is being judged when this returns
+judge() {
+	PGAPPNAME=judge sql -c 'SELECT pg_advisory_lock(1)' -c 'SELECT pg_sleep(600)' >"$T/judge.log" 2>&1 &
+	eventually sql_is "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"
+	ask promote "$1"
+	eventually sql_is "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+	is "$1" wave_baking || fail "it is $(state "$1")"
+}
+
+# judged [lost]: that transaction goes on, as far as it came; or it is undone
+judged() {
+	[ -z "${1:-}" ] || sql -c "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+	sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'judge'"
 }
 
 setup() {
 	heartbeat=10s
 	: >"$T/servers"
 	fleet_new "${PG_URL/$PGHOST/$PGHOST,$T/standby}"
-	sim_prepare $HOSTS
+	sim_prepare $((HOSTS + LATE))
 	controller_start one
 	controller_start two
 	expect 0 fleet trust import "$F/root"
 	keep_words
-	sim_start $HOSTS
-	for name in a b c d e; do fleet_stock $name 1; done
+	judging_waits
+	sim_start $HOSTS --journal "$F/journal"
+	expect 0 fleet operator add approver --role approver --out "$F/approver.token"
+	jq --arg token "$F/approver.token" '.contexts.sim |= (del(.cert, .key) | .token_file = $token)' "$F/contexts.json" >"$F/approver.json"
+	for name in a b c d e f g h i j; do fleet_stock $name 1; done
 	eventually sim_is ".reported == $HOSTS"
 	cat >"$F/spec.json" <<-'EOF'
 		{"canary": {"bake": "0s"}, "waves": [{"percent": 50, "bake": "10m"}, {"percent": 100, "bake": "0s"}],
@@ -60,8 +107,10 @@ setup() {
 	EOF
 }
 
-begin() { # begin NAME -> id
-	fleet -j rollout start "$1@1" --spec "$F/spec.json" | jq -r .id
+# begin NAME [JQ [OPTION...]]: a rollout, by the knobs of spec.json, changed by JQ; its id
+begin() {
+	jq "${2:-.}" "$F/spec.json" >"$F/$1.json"
+	fleet -j rollout start "$1@1" --spec "$F/$1.json" "${@:3}" | jq -r .id
 }
 
 state() { sql -c "SELECT state::jsonb->>'state' FROM rollout WHERE id = '$1'"; }
@@ -70,47 +119,81 @@ owner() { sql -c "SELECT split_part(owner, '/', 1) FROM rollout WHERE id = '$1'"
 owned_by() { [ "$(owner "$1")" = "$2" ]; }
 noted() { [ "$(sql -c "SELECT count(*) FROM audit WHERE subject = '$1' AND action = '$2'")" -gt 0 ]; }
 ask() { eventually fleet rollout "$@"; }
-not_owned_by() { ! owned_by "$@"; }
+has_left() { sql_is "SELECT active = 0 OR split_part(owner, '/', 1) <> '$2' FROM rollout WHERE id = '$1'"; }
 
-# The rollouts of all states are driven by whoever is left.
+approve() { HOTFIXCTL_CONTEXTS=$F/approver.json timeout -k 5 "$LIMIT" "$bin/hotfixctl" --context sim rollout approve "$1"; }
+came() { fleet host list -j | jq -e --arg kernel "$1" "[.hosts[] | select(.kernel == \$kernel)] | length == $LATE"; }
+
+# A rollout in every state has one owner; it is killed, and then the one that followed it.
 test_a_controller_that_is_killed_is_followed_by_another_in_every_state() {
-	local attaching baking paused back draft name id
+	local -A at
+	local state id first second
 
-	sim slow a 1 2000
-	draft=$(fleet -j rollout start e@1 --spec "$F/spec.json" --draft | jq -r .id)
-	baking=$(begin b) paused=$(begin c) back=$(begin d)
-	eventually is "$baking" wave_baking
-	eventually is "$paused" wave_baking
-	ask pause "$paused"
-	eventually is "$paused" paused
-	eventually is "$back" wave_baking
-	attaching=$(begin a)
-	eventually is "$attaching" wave_attaching
-	kill -STOP "$sim_pid" # so that nobody goes back yet
-	ask abort "$back" --rollback=all
-	eventually is "$back" rolling_back
-	for name in one two; do
-		controller_end $name KILL || :
-		for id in "$attaching" "$baking" "$paused" "$back" "$draft"; do
-			eventually not_owned_by "$id" $name
-		done
-		kill -CONT "$sim_pid"
-		controller_start $name
-	done
-	ask resume "$paused"
-	for id in "$baking" "$paused" "$attaching"; do
+	controller_end two
+	at[draft]=$(begin e . --draft)
+	at[pending_approval]=$(begin f '.approvals = 1')
+	at[wave_baking]=$(begin b) at[paused]=$(begin c) at[rolling_back]=$(begin d)
+	at[wave_judging]=$(begin h '.pause_after = ["canary"] | .dynamic = true')
+	first=$(begin i) second=$(begin j)
+	for id in "${at[wave_baking]}" "${at[paused]}" "${at[rolling_back]}" "$first" "$second"; do
 		eventually is "$id" wave_baking
-		ask promote "$id"
 	done
-	for id in "$baking" "$paused" "$attaching"; do eventually is "$id" succeeded; done
-	eventually is "$back" rolled_back
-	is "$draft" draft || fail "the draft is $(state "$draft")"
-	ask abort "$draft"
-	eventually is "$draft" aborted
-	for name in a b c; do eventually sim_is ".committed[\"$name@1\"] == $HOSTS"; done
+	ask pause "${at[paused]}"
+	# Hosts that come while a gate is closed have their turn when the wave before was judged already.
+	eventually is "${at[wave_judging]}" paused
+	sim join $LATE 6.18.2-amd64
+	eventually came 6.18.2-amd64
+	sim slow a 1 2000
+	at[wave_attaching]=$(begin a)
+	eventually is "${at[wave_attaching]}" wave_attaching
+	kill -STOP "$sim_pid" # so that nobody goes on
+	ask promote "${at[wave_judging]}"
+	ask abort "${at[rolling_back]}" --rollback=all
+	at[scheduled]=$(begin g ".windows.allow = [{start: \"$(date -u -d '+30 seconds' +%Y-%m-%dT%H:%M:%S)\", duration: \"1h\"}]")
+	controller_start two
+	for state in "${!at[@]}"; do eventually is "${at[$state]}" "$state"; done
+	judge "$first"
+	for state in "${!at[@]}"; do
+		is "${at[$state]}" "$state" || fail "not $state any more: $(state "${at[$state]}")"
+	done
+	followed one "${at[@]}" "$first" "$second"
+	is "${at[pending_approval]}" pending_approval || fail "not approved, and $(state "${at[pending_approval]}")"
+	kill -CONT "$sim_pid"
+	controller_start one
+	judge "$second"
+	followed two "${at[@]}" "$first" "$second"
+	controller_start two
+
+	eventually approve "${at[pending_approval]}"
+	ask resume "${at[paused]}"
+	for state in wave_baking paused wave_attaching wave_judging pending_approval scheduled; do
+		eventually is "${at[$state]}" wave_baking
+		ask promote "${at[$state]}"
+	done
+	for state in wave_baking paused wave_attaching wave_judging pending_approval scheduled; do
+		eventually is "${at[$state]}" succeeded
+	done
+	for id in "$first" "$second"; do eventually is "$id" succeeded; done
+	eventually is "${at[rolling_back]}" rolled_back
+	is "${at[draft]}" draft || fail "the draft is $(state "${at[draft]}")"
+	ask abort "${at[draft]}"
+	eventually is "${at[draft]}" aborted
+	for name in b c i j; do eventually sim_is ".committed[\"$name@1\"] == $HOSTS"; done
+	for name in a f g h; do eventually sim_is ".committed[\"$name@1\"] == $HOSTS + $LATE"; done
 	sim_is '(.committed["d@1"] // 0) == 0 and .refused == 0' || fail "$answer"
 	words_agree
 	expect 0 fleet audit --verify
+}
+
+# followed NAME ROLLOUT...: the first is killed while it judges a wave, and somebody else has all of them.
+# What it had begun to write when one was killed goes on to its end, if it had come that far; of two it is lost.
+followed() {
+	local id
+
+	for id in "${@:2}"; do owned_by "$id" "$1" || fail "$id is owned by $(owner "$id")"; done
+	controller_end "$1" KILL
+	judged "$([ "$1" = one ] || echo lost)"
+	for id in "${@:2}"; do eventually has_left "$id" "$1"; done
 }
 
 # middle NAME SERIAL: a rollout of it, in the middle of its first large wave; id
@@ -186,6 +269,7 @@ sql_is() { [ "$(sql -c "$1")" = t ]; }
 
 eval "$(declare -f end_all | sed '1s/end_all/end_daemons/')"
 end_all() {
+	kill -CONT "$sim_pid"
 	fleet_end
 	while read -r pid; do kill -QUIT "$pid" 2>/dev/null; done <"$T/servers"
 	end_daemons
