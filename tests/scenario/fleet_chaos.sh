@@ -75,7 +75,7 @@ judging_waits() {
 judge() {
 	PGAPPNAME=judge sql -c 'SELECT pg_advisory_lock(1)' -c 'SELECT pg_sleep(600)' >"$T/judge.log" 2>&1 &
 	eventually sql_is "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"
-	ask promote "$1"
+	fleet rollout promote "$1" >"$T/promote.log" 2>&1 & # who asks would wait as well
 	eventually sql_is "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 	is "$1" wave_baking || fail "it is $(state "$1")"
 }
@@ -96,10 +96,10 @@ setup() {
 	expect 0 fleet trust import "$F/root"
 	keep_words
 	judging_waits
-	sim_start $HOSTS --journal "$F/journal"
+	sim_start $HOSTS --journal "$F/journal" --backoff-max 2000
 	expect 0 fleet operator add approver --role approver --out "$F/approver.token"
 	jq --arg token "$F/approver.token" '.contexts.sim |= (del(.cert, .key) | .token_file = $token)' "$F/contexts.json" >"$F/approver.json"
-	for name in a b c d e f g h i j; do fleet_stock $name 1; done
+	for name in a b c d e f g h i j k l; do fleet_stock $name 1; done
 	eventually sim_is ".reported == $HOSTS"
 	cat >"$F/spec.json" <<-'EOF'
 		{"canary": {"bake": "0s"}, "waves": [{"percent": 50, "bake": "10m"}, {"percent": 100, "bake": "0s"}],
@@ -194,6 +194,30 @@ followed() {
 	controller_end "$1" KILL
 	judged "$([ "$1" = one ] || echo lost)"
 	for id in "${@:2}"; do eventually has_left "$id" "$1"; done
+}
+
+# On top of TCP: a proxy that sends again, a controller that is slow, an answer that is lost with its
+# connection. What a host said once more, or later than what came after it, is not news.
+test_requests_that_come_twice_late_in_another_order_or_never_change_nothing() {
+	local good bad
+
+	sim trouble late 15 400
+	sim trouble lost 3 200
+	sim trouble mute 7 0
+	sim trouble twice 20 0
+	sim trouble stale 40 1500
+	sim unhealthy l 1 60
+	good=$(begin k '.waves[0].bake = "0s"')
+	bad=$(begin l '.waves[0].bake = "0s" | .on_failure = "rollback_all" | .canary.failure_threshold = 0')
+	eventually is "$good" succeeded
+	eventually is "$bad" rolled_back
+	eventually sim_is ".committed[\"k@1\"] == $HOSTS + $LATE"
+	eventually sim_is '(.committed["l@1"] // 0) == 0 and (.states["l trial"] // 0) == 0'
+	sim_is '.refused == 0 and ([.troubles[] | . > 0] | all)' || fail "$answer"
+	# The last that each host says is what counts, whatever is still on its way.
+	for kind in late lost mute twice stale; do sim trouble $kind 0 0; done
+	eventually sql_is "SELECT bool_and((hotfixes::jsonb->'k'->>'committed')::int = 1) FROM host"
+	words_agree
 }
 
 # middle NAME SERIAL: a rollout of it, in the middle of its first large wave; id
