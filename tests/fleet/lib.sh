@@ -55,11 +55,12 @@ controller_start() {
 		[operators]
 		listen = 127.0.0.1:$operators
 		[metrics]
-		listen =
+		listen = ${metrics_listen:-}
 	EOF
 	: >"$c/log"
 	"$bin/hotfix-controller" --config "$c/conf" 2>>"$c/log" &
 	echo $! >"$c/pid"
+	disown # bash has nothing to say about a controller that is killed
 	for _ in $(seq 600); do
 		! grep -q ' ready name=' "$c/log" || break
 		kill -0 "$(cat "$c/pid")" 2>/dev/null || fail "controller $1: $(cat "$c/log")"
@@ -78,9 +79,7 @@ controller_end() {
 
 	pid=$(controller_pid "$1")
 	kill -"${2:-TERM}" "$pid"
-	# It may be the child of another shell than this one.
 	timeout 30 tail -s 0.05 --pid="$pid" -f /dev/null
-	wait "$pid" 2>/dev/null || :
 	rm -f "$F/$1/pid"
 }
 
@@ -111,6 +110,7 @@ sim_start() {
 	"$B/tests/fleet/simulate" run --controllers "$urls" --ca "$F/state/agents-ca.crt" --hosts "$F/hosts.json" \
 		--root "$F/root" --count "$n" "$@" <"$F/sim.in" >"$F/sim.out" 2>"$F/sim.err" &
 	sim_pid=$!
+	disown
 	exec {sim_in}>"$F/sim.in" {sim_out}<"$F/sim.out"
 }
 
@@ -130,7 +130,7 @@ sim_is() {
 sim_end() {
 	[ -n "${sim_pid:-}" ] || return 0
 	kill "$sim_pid" 2>/dev/null
-	wait "$sim_pid" 2>/dev/null
+	timeout 30 tail -s 0.05 --pid="$sim_pid" -f /dev/null
 	exec {sim_in}>&- {sim_out}<&-
 	sim_pid=''
 }
@@ -148,7 +148,6 @@ fleet_end() {
 if declare -F end_all >/dev/null; then
 	eval "$(declare -f end_all | sed '1s/^end_all/end_all_else/')"
 	end_all() {
-		exec 2>/dev/null # what bash has to say about killed controllers
 		fleet_end
 		end_all_else
 	}
