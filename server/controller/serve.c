@@ -462,12 +462,15 @@ static void close_after(struct evhttp_request *req)
 static void on_sent(struct evhttp_request *req, void *cookie)
 {
 	struct conn *c = conn_of(req);
+	const struct serve_limits *limits = &c->serve->opts.limits;
 
 	(void)cookie;
 	if (evbuffer_get_length(bufferevent_get_input(c->bev)))
-		enter(c, CONN_READING, c->serve->opts.limits.request_ms);
+		enter(c, CONN_READING, limits->request_ms);
+	else if (limits->spare_ms && c->known && c->tally && c->tally->n > 1)
+		enter(c, CONN_IDLE, limits->spare_ms);
 	else
-		enter(c, CONN_IDLE, c->serve->opts.limits.idle_ms);
+		enter(c, CONN_IDLE, limits->idle_ms);
 }
 
 static void on_request(struct evhttp_request *req, void *cookie)

@@ -48,6 +48,7 @@ struct serve_limits {
 	size_t headers_max, body_max; /* bytes */
 	size_t stranger_body_max;     /* of who has shown no certificate; 0: as body_max */
 	unsigned int handshake_ms, request_ms, send_ms, idle_ms;
+	unsigned int spare_ms;	       /* idle_ms of who has another connection; 0: the same */
 	unsigned int send_bytes_per_s; /* a large answer has so much more time than send_ms */
 	unsigned int keepalive_s; /* a peer that vanished is noticed after four times this */
 };
@@ -64,6 +65,7 @@ struct serve_limits {
 			       .request_ms = 20000,       \
 			       .send_ms = 20000,          \
 			       .idle_ms = 120000,         \
+			       .spare_ms = 3000,          \
 			       .send_bytes_per_s = 16384, \
 			       .keepalive_s = 15})
 #define SERVE_LIMITS_FEW                                  \

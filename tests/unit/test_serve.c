@@ -98,6 +98,7 @@ static struct serve_limits generous(void)
 
 	limits.strangers_max = limits.peer_max = limits.accepts_per_s = 1000000;
 	limits.handshake_ms = limits.request_ms = limits.send_ms = limits.idle_ms = PATIENCE_MS;
+	limits.spare_ms = 0;
 	return limits;
 }
 
@@ -547,6 +548,26 @@ static void who_does_not_read_or_does_not_ask_is_let_go(void **state)
 	assert_int_equal(refusals, 1); /* that was no offence */
 }
 
+static void a_spare_connection_goes_soon_and_the_other_one_stays(void **state)
+{
+	struct serve_limits limits = generous();
+	AUTO(hang_upp) struct client *first = NULL, *spare = NULL, *other = NULL;
+
+	(void)state;
+	limits.spare_ms = 500;
+	start(limits, TLS_CLIENT_REQUIRED);
+	other = join("b");
+	assert_int_equal(ask(other, "/hello"), 200);
+	first = join("a");
+	assert_int_equal(ask(first, "/hello"), 200);
+	spare = join("a");
+	assert_int_equal(ask(spare, "/hello"), 200);
+	until(spare->closed);
+	assert_int_equal(ask(first, "/hello"), 200);
+	assert_int_equal(ask(other, "/hello"), 200);
+	assert_int_equal(refusals, 0);
+}
+
 /* ---- how many there may be ------------------------------------------------------------------------ */
 
 static void two_thousand_mute_connections_keep_nobody_out(void **state)
@@ -952,6 +973,7 @@ int main(void)
 		T(headers_and_bodies_have_a_size),
 		T(whoever_drips_is_ended_at_an_absolute_time_while_others_are_served),
 		T(who_does_not_read_or_does_not_ask_is_let_go),
+		T(a_spare_connection_goes_soon_and_the_other_one_stays),
 		T(two_thousand_mute_connections_keep_nobody_out),
 		T(an_address_has_its_share_of_strangers_and_a_host_its_share_of_connections),
 		T(when_it_is_full_who_comes_next_waits_and_is_served_when_there_is_room),
