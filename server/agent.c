@@ -22,6 +22,7 @@
 #define HEARTBEAT_MS_MIN    1000
 #define HEARTBEAT_MS_MAX    600000
 #define GRACE_MS	    1000 /* the next question waits so long for what else is under way */
+#define NEAR_MS		    2000 /* and so long for what the engine sees coming */
 #define QUESTIONS_AT_ONCE   10
 #define SEQ_STEP	    1024
 #define NUMBER_MAX	    9007199254740991ULL /* 2^53 - 1 */
@@ -77,8 +78,9 @@ struct agent {
 	struct fail why;
 	uint64_t since_ms;
 	/* CLOCK_MONOTONIC: nothing before, or when; 0: not at all */
-	uint64_t retry_at, report_at, grace_at, question_at, renew_at;
-	bool reported; /* since the connection is there */
+	uint64_t retry_at, report_at, question_at, renew_at;
+	uint64_t answered_at, reporting_at; /* the last question; the last report was sent */
+	bool reported;			    /* since the connection is there */
 	uint64_t heartbeat_ms, generation;
 	uint64_t wants_root, wants_catalog, wants_revocation;
 	bool lags;	 /* documents are to be asked for */
@@ -644,11 +646,10 @@ static void report(struct agent *a)
 {
 	AUTO_JSON json_t *doc = a->engine->report(a->cookie);
 	AUTO_FREE char *body = NULL;
-	/* What comes between two questions uses their connection. */
-	struct agent_request rq = {.path = "/v1/agent/report",
-				   .once = is_under_way(a, DESIRED)};
+	struct agent_request rq = {.path = "/v1/agent/report"};
 
 	a->report_at = 0;
+	a->reporting_at = mono_ms();
 	if (doc && json_object_set_new(doc, "seq", json_integer((json_int_t)next_seq(a))) == 0)
 		body = json_dumps(doc, JSON_COMPACT);
 	rq.body = body;
@@ -784,20 +785,22 @@ static void on_desired(const struct agent_answer *answer, void *cookie)
 	json_decref(a->desired);
 	a->desired = doc;
 	a->undelivered = true;
-	a->grace_at = mono_ms() + GRACE_MS;
+	a->answered_at = mono_ms();
 	compare_versions(a);
 	run(a);
 }
 
-static void ask_desired(struct agent *a, uint64_t now)
+/* ends_ms: when something will have to be reported. The question is back by then. */
+static void ask_desired(struct agent *a, uint64_t now, uint64_t ends_ms)
 {
 	uint64_t wait =
 		a->heartbeat_ms ? agent_phase_ms(a->host, a->heartbeat_ms, clock_real_ms()) : 0;
 	char path[128];
-	struct agent_request rq = {.path = path,
-				   .bytes_max = DESIRED_BYTES_MAX,
-				   .deadline_ms = wait + a->answer_ms};
+	struct agent_request rq = {.path = path, .bytes_max = DESIRED_BYTES_MAX};
 
+	if (ends_ms && ends_ms < wait)
+		wait = ends_ms;
+	rq.deadline_ms = wait + a->answer_ms;
 	/* One a second, and a few more: who answers at once is not asked all the time. */
 	if (a->question_at + QUESTIONS_AT_ONCE * 1000 < now)
 		a->question_at = now - QUESTIONS_AT_ONCE * 1000;
@@ -1037,8 +1040,7 @@ static void earlier(uint64_t *at, uint64_t than)
 static void converse(struct agent *a, uint64_t now)
 {
 	struct fetched *f = &a->fetch;
-	uint64_t next = 0;
-	bool busy;
+	uint64_t next = 0, ask_at = 0, ends_ms;
 
 	if (a->renew_at && now >= a->renew_at && !is_under_way(a, RENEW))
 		renew(a);
@@ -1062,15 +1064,21 @@ static void converse(struct agent *a, uint64_t now)
 		arm(a, a->retry_at);
 		return;
 	}
-	busy = is_under_way(a, REPORT) || is_under_way(a, DOCUMENTS) ||
-	       is_under_way(a, FETCH) || (a->report_at && a->report_at < now + GRACE_MS);
-	if (!is_under_way(a, DESIRED)) {
-		if ((!busy || now >= a->grace_at) && !is_under_way(a, DOCUMENTS) &&
-		    now >= a->question_at)
-			ask_desired(a, now);
+	/* Beside a question that is parked a report needs another connection, which costs more than both. */
+	ends_ms = a->engine->ends_ms ? a->engine->ends_ms(a->cookie) : UINT64_MAX;
+	if (ends_ms < NEAR_MS)
+		ask_at = a->answered_at + NEAR_MS;
+	else if (is_under_way(a, FETCH) || (a->report_at && a->report_at < now + GRACE_MS))
+		ask_at = a->answered_at + GRACE_MS;
+	if (is_under_way(a, REPORT) && ask_at < a->reporting_at + GRACE_MS)
+		ask_at = a->reporting_at + GRACE_MS;
+	if (ask_at < a->question_at)
+		ask_at = a->question_at;
+	if (!is_under_way(a, DESIRED) && !is_under_way(a, DOCUMENTS)) {
+		if (now >= ask_at)
+			ask_desired(a, now, ends_ms);
 		else
-			earlier(&next, a->question_at > a->grace_at || !busy ? a->question_at
-									     : a->grace_at);
+			earlier(&next, ask_at);
 	}
 	earlier(&next, a->report_at);
 	earlier(&next, a->renew_at);

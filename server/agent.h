@@ -12,8 +12,9 @@
  *	                                         WAITING <--------'
  *
  * CONNECTED: a report, the documents that are missing, then "desired" (server/controller parks
- * it), over one connection. What changes meanwhile is reported over a second one; both are
- * agent_changed() and 100 ms away. A failure ends in WAITING: full jitter, from nothing to the
+ * it), over one connection. No question is parked while the engine sees something coming to its
+ * end, so that the report of it has that connection; what changes otherwise is reported over a second
+ * one. Both are agent_changed() and 100 ms away. A failure ends in WAITING: full jitter, from nothing to the
  * back-off, which doubles to its maximum; a Retry-After is waited for, and a bit.
  *
  * A controller is believed nothing but what its TLS certificate says. TLS 1.3, HTTP/1.1, no
@@ -100,6 +101,9 @@ struct agent_engine {
 	/* Its bytes, which have that digest; or NULL and why they could not be had (so far). */
 	void (*bundle)(const struct agent_word *word, const uint8_t *bytes, size_t len,
 		       const struct fail *why_not, void *cookie);
+	/* So soon, or earlier, something comes to an end that agent_changed() will tell of; 0: any moment,
+	 * UINT64_MAX: nothing that is known of. May be NULL. */
+	uint64_t (*ends_ms)(void *cookie);
 	/* Durably; a failure is tried again with the next change. */
 	int (*keep)(const struct agent_kept *kept, void *cookie);
 };

@@ -25,6 +25,7 @@
 #define SILENT_BEATS	   10 /* what only measures is reported again after so many heartbeats */
 #define WATCHED_MS	   3600000 /* and at each of them for so long after the fleet did something */
 #define COMPLAINT_AFTER_MS 300000
+#define TRIAL_LATE_MS	   2000
 
 /* The last word of one rollout on one hot-fix. */
 struct task {
@@ -856,6 +857,39 @@ static int on_keep(const struct agent_kept *kept, void *cookie)
 	return r;
 }
 
+/* ---- what is to be reported soon ---------------------------------------------------------------- */
+
+/* After its length a trial ends with the next tick, or waits for calls for nobody knows how long. */
+static uint64_t change_ends_ms(const struct hotfix *h)
+{
+	uint64_t lasted_ms;
+
+	if (h->phase != HOTFIX_TRIAL)
+		return 0;
+	lasted_ms = mono_ms() - h->change.started_mono_ms;
+	if (lasted_ms < h->change.trial_ms)
+		return h->change.trial_ms - lasted_ms;
+	return lasted_ms < h->change.trial_ms + TRIAL_LATE_MS ? 0 : UINT64_MAX;
+}
+
+static uint64_t on_ends(void *cookie)
+{
+	struct member *m = cookie;
+	uint64_t first = UINT64_MAX, ends_ms;
+	const struct hotfix *h;
+	const struct task *t;
+
+	TAILQ_FOREACH(t, &m->tasks, link) {
+		h = has_ended(t) ? NULL : hotfix_find(m->all, t->name);
+		if (!is_busy(h) || h->change.id != t->change_id)
+			continue;
+		ends_ms = change_ends_ms(h);
+		if (ends_ms < first)
+			first = ends_ms;
+	}
+	return first;
+}
+
 /* ---- what this host says of itself -------------------------------------------------------------- */
 
 static int add_name(const char *name, void *cookie)
@@ -1077,6 +1111,7 @@ static const struct agent_engine engine = {.report = on_report,
 					   .document = on_document,
 					   .has_bundle = on_has_bundle,
 					   .bundle = on_bundle,
+					   .ends_ms = on_ends,
 					   .keep = on_keep};
 
 /* A file that is named must be there, but for the token: it is used up. */

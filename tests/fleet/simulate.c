@@ -689,6 +689,22 @@ static json_t *on_report(void *cookie)
 			 "health", "oops", 0, "warn", 0);
 }
 
+static uint64_t on_ends(void *cookie)
+{
+	const struct host *h = cookie;
+	uint64_t now = clock_up_ms(), ends = UINT64_MAX;
+
+	for (size_t i = 0; i < h->n_fixes; i++) {
+		uint64_t next = h->fix[i].next_ms;
+
+		if (next && next < now)
+			next = now;
+		if (next && next - now < ends)
+			ends = next - now;
+	}
+	return ends;
+}
+
 static int on_keep(const struct agent_kept *kept, void *cookie)
 {
 	(void)kept, (void)cookie;
@@ -701,6 +717,7 @@ static const struct agent_engine engine = {.report = on_report,
 					   .document = on_document,
 					   .has_bundle = on_has_bundle,
 					   .bundle = on_bundle,
+					   .ends_ms = on_ends,
 					   .keep = on_keep};
 
 /* ---- trouble on the way -------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static struct {
 	uint8_t bundle[100000];
 	size_t bundle_len;
 	struct fail why;
-	uint64_t seq, revocation;
+	uint64_t seq, revocation, ends_ms;
 	char *certificate, *authorities, url[AGENT_URL_BYTES];
 } engine;
 
@@ -164,12 +164,19 @@ static int on_keep(const struct agent_kept *kept, void *cookie)
 	return 0;
 }
 
+static uint64_t on_ends(void *cookie)
+{
+	(void)cookie;
+	return engine.ends_ms;
+}
+
 static const struct agent_engine functions = {.report = on_report,
 					      .words = on_words,
 					      .versions = on_versions,
 					      .document = on_document,
 					      .has_bundle = on_has_bundle,
 					      .bundle = on_bundle,
+					      .ends_ms = on_ends,
 					      .keep = on_keep};
 
 /* ---- the controller --------------------------------------------------------------------------- */
@@ -441,6 +448,7 @@ static int set_up(void **state)
 	free(engine.authorities);
 	memset(&engine, 0, sizeof(engine));
 	memset(&controller, 0, sizeof(controller));
+	engine.ends_ms = UINT64_MAX;
 	controller.token = 200;
 	controller.words = "[]";
 	controller.heartbeat_ms = 30000;
@@ -611,6 +619,8 @@ static void changes_are_reported_together_while_a_question_is_parked(void **stat
 	for (int i = 0; i < 10; i++)
 		agent_changed(agent);
 	until(controller.reports == reports + 1);
+	agent_changed(agent);
+	until(controller.reports == reports + 2);
 	until(serve_stats(agents).open == 1); /* what is parked stays, the other one goes */
 	assert_int_equal(serve_stats(agents).accepted, 2);
 	assert_int_equal(controller.questions, 2);
@@ -619,6 +629,28 @@ static void changes_are_reported_together_while_a_question_is_parked(void **stat
 	park_wake(park, "agent");
 	until(engine.n_words == 1);
 	assert_int_equal(engine.word[0].action, AGENT_END_TRIAL);
+}
+
+static void what_is_seen_coming_is_reported_over_the_one_connection(void **state)
+{
+	(void)state;
+	engine.ends_ms = 0;
+	join("");
+	until(engine.words == 1);
+	agent_changed(agent);
+	until(controller.reports == 2);
+	engine.ends_ms = UINT64_MAX;
+	until(controller.questions == 2);
+	assert_int_equal(serve_stats(agents).accepted, 1);
+}
+
+static void a_question_is_back_when_something_ends(void **state)
+{
+	(void)state;
+	engine.ends_ms = 4000;
+	join("");
+	until(controller.questions == 2);
+	assert_in_range(controller.wait, 1, 4000);
 }
 
 static void numbers_of_reports_grow_over_a_restart(void **state)
@@ -1179,6 +1211,8 @@ int main(void)
 		T(what_is_no_token_key_or_url_is_said_at_once),
 		T(words_come_after_the_documents_that_they_need),
 		T(changes_are_reported_together_while_a_question_is_parked),
+		T(what_is_seen_coming_is_reported_over_the_one_connection),
+		T(a_question_is_back_when_something_ends),
 		T(numbers_of_reports_grow_over_a_restart),
 		T(a_controller_that_asks_to_wait_is_not_asked_before),
 		T(a_report_that_is_not_understood_does_not_silence_the_host),
