@@ -104,6 +104,18 @@ static uint64_t frozen(const struct charge *ch, const json_t *header)
 		       : ch->o->c->real_ms();
 }
 
+/* They were good where it was started; this system may not know a time zone of theirs. */
+static void read_windows(struct charge *ch)
+{
+	struct fail fail;
+
+	if (calendar_new(rollout_spec(ch->r)->windows, &ch->windows, &fail) == 0)
+		return;
+	snprintf(ch->windows_why, sizeof(ch->windows_why), "its windows cannot be told: %.170s",
+		 fail.message);
+	ch->windows_up_ms = clock_up_ms() + OWNER_WINDOWS_MS;
+}
+
 static int take_header(struct charge *ch, const struct fleet_rollout *row,
 		       struct fail *reterr_fail)
 {
@@ -116,10 +128,9 @@ static int take_header(struct charge *ch, const struct fleet_rollout *row,
 	if (r == 0 && rollout_generation(ch->r) != row->generation)
 		r = fail_set(reterr_fail, FAIL_BAD_FORMAT,
 			     "stored rollout: its generation is not that of its row");
-	if (r == 0)
-		r = calendar_new(rollout_spec(ch->r)->windows, &ch->windows, reterr_fail);
 	if (r < 0)
 		return r;
+	read_windows(ch);
 	snprintf(ch->name, sizeof(ch->name), "%s", row->name);
 	ch->serial = (uint64_t)json_integer_value(json_object_get(header, "serial"));
 	ch->stored = row->generation;
@@ -291,17 +302,18 @@ static bool find_bundle(struct charge *ch)
 static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_next_ms,
 			      struct fail *fail)
 {
-	struct controller *c = ch->o->c;
 	struct calendar_answer look;
 	uint64_t until_ms;
 
 	*ret_next_ms = 0;
-	if (director_ready(c->director, roots_trust(c->roots), fail) < 0)
-		return fail->message;
 	if (!find_bundle(ch))
 		return "its bundle is not in the catalogue";
 	if (ch->blocked)
 		return "another rollout holds some of its hosts";
+	if (!ch->windows && clock_up_ms() >= ch->windows_up_ms)
+		read_windows(ch);
+	if (!ch->windows)
+		return ch->windows_why;
 	calendar_look(ch->windows, now_ms, &look);
 	*ret_next_ms = look.next_ms;
 	if (guards_frozen(ch->o->guards, ch->name, now_ms, &until_ms)) {
@@ -315,35 +327,65 @@ static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_
 	return fail->message;
 }
 
+/* Kept until it is another; true: it is. why NULL: nothing is waited for. */
+static bool learn(char known[ROLLOUT_WHY_BYTES], const char *why)
+{
+	char text[ROLLOUT_WHY_BYTES];
+
+	snprintf(text, sizeof(text), "%.*s", ROLLOUT_WHY_BYTES - 1, why ? why : "");
+	if (strcmp(text, known) == 0)
+		return false;
+	memcpy(known, text, sizeof(text));
+	return true;
+}
+
 static void tell_window(struct charge *ch, uint64_t now_ms)
 {
-	struct rollout_audit note = {.code = "WAITS"};
 	uint64_t next_ms;
 	struct fail fail;
 	const char *why = closed_for(ch, now_ms, &next_ms, &fail);
-	bool open = !why;
+	bool open = !why, is_new;
 
-	if (ch->told_window && open == ch->told_open && next_ms == ch->told_next_ms)
-		return;
 	if (open && !ch->caught_up) /* it might start without those that were not read yet */
 		return;
-	charge_tell(ch, &(struct rollout_event){
-				.type = ROLLOUT_WINDOW, .on = open, .next_ms = next_ms});
-	if (ch->phase != CHARGE_RUNS)
+	is_new = learn(ch->closed_for, why);
+	if (ch->told_window && !is_new && open == ch->told_open && next_ms == ch->told_next_ms)
 		return;
+	if (is_new && !open)
+		log_event(LOG_NOTICE, "a rollout waits rollout=%s reason=\"%s\"", ch->id, why);
 	ch->told_window = true;
 	ch->told_open = open;
 	ch->told_next_ms = next_ms;
-	if (open || !ch->fx.changed || strcmp(why, ch->closed_for) == 0)
+	charge_tell(ch, &(struct rollout_event){.type = ROLLOUT_WINDOW,
+						.on = open,
+						.reason = ch->closed_for,
+						.next_ms = next_ms});
+}
+
+/* NULL: hosts will obey what is signed now; else why not. */
+static const char *not_signing_for(struct charge *ch, struct fail *fail)
+{
+	struct controller *c = ch->o->c;
+
+	if (director_ready(c->director, roots_trust(c->roots), fail) < 0)
+		return fail->message;
+	return clock_up_ms() < ch->sign_up_ms ? ch->sign_why : NULL;
+}
+
+static void tell_director(struct charge *ch)
+{
+	struct fail fail;
+	const char *why = not_signing_for(ch, &fail);
+	bool is_new = learn(ch->unsigned_for, why);
+
+	if (ch->told && !is_new)
 		return;
-	snprintf(ch->closed_for, sizeof(ch->closed_for), "%.199s", why);
-	log_event(LOG_NOTICE, "a rollout waits rollout=%s reason=\"%s\"", ch->id, why);
-	snprintf(note.actor, sizeof(note.actor), "engine");
-	snprintf(note.text, sizeof(note.text), "%.199s", why);
-	note.from = note.to = rollout_state(ch->r);
-	note.generation = rollout_generation(ch->r);
-	if (pending_note(ch, &note) < 0)
-		charge_again(ch, OWNER_RETRY_MS);
+	if (is_new && why)
+		log_event(LOG_ERR, "nothing can be signed rollout=%s reason=\"%s\"", ch->id,
+			  why);
+	charge_tell(ch, &(struct rollout_event){.type = ROLLOUT_DIRECTOR_LOST,
+						.on = why != NULL,
+						.reason = ch->unsigned_for});
 }
 
 static void tell_facts(struct charge *ch)
@@ -367,6 +409,7 @@ static void tell_facts(struct charge *ch)
 	if (!ch->told || ch->told_stopped != stopped)
 		charge_tell(ch, &(struct rollout_event){.type = ROLLOUT_STOP_THE_LINE,
 							.on = stopped});
+	tell_director(ch);
 	if (floor > ch->told_floor)
 		charge_tell(ch,
 			    &(struct rollout_event){.type = ROLLOUT_FLOOR, .serial = floor});

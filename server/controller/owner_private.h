@@ -25,6 +25,9 @@
 #define OWNER_LOST_MS	  10000
 #define OWNER_RETRY_MS	  1000
 #define OWNER_BLOCKED_MS  5000
+#define OWNER_SIGN_MS	  5000
+#define OWNER_SIGN_MAX_MS 300000
+#define OWNER_WINDOWS_MS  60000
 #define OWNER_RELEASE_MS  3000
 #define OWNER_PAGE	  256 /* hosts */
 #define OWNER_ROWS	  512 /* of a rollout, read in one turn */
@@ -108,7 +111,9 @@ struct charge {
 
 	struct fleet_answer *rows;
 	struct rollout *r;
-	struct calendar *windows;
+	struct calendar *windows; /* NULL: they cannot be read here */
+	char windows_why[ROLLOUT_WHY_BYTES];
+	uint64_t windows_up_ms; /* they are tried again */
 	struct rollout_effects fx;
 	uint64_t wake_ms, stepped_ms;
 	uint64_t frozen_ms; /* the time, until all hosts were read: meanwhile nothing bakes */
@@ -124,7 +129,11 @@ struct charge {
 	bool told_lost, told_stopped, told_window, told_open;
 	uint64_t told_floor, told_next_ms, told_targets;
 	bool told_quarantine;
-	char closed_for[200];
+	char closed_for[ROLLOUT_WHY_BYTES], unsigned_for[ROLLOUT_WHY_BYTES];
+
+	/* A word could not be signed: it is tried again then, after a while that grows. */
+	char sign_why[ROLLOUT_WHY_BYTES];
+	uint64_t sign_up_ms, sign_wait_ms;
 
 	struct pending pending;
 	struct write *write;

@@ -303,6 +303,18 @@ static int submit(struct charge *ch)
 	return r;
 }
 
+/* The step is lost, and comes again when the engine has heard that nobody signs: without such words. */
+static void not_signed(struct charge *ch, const struct fail *fail)
+{
+	uint64_t wait_ms = 2 * ch->sign_wait_ms;
+
+	wait_ms = wait_ms < OWNER_SIGN_MS ? OWNER_SIGN_MS : wait_ms;
+	ch->sign_wait_ms = wait_ms < OWNER_SIGN_MAX_MS ? wait_ms : OWNER_SIGN_MAX_MS;
+	ch->sign_up_ms = clock_up_ms() + ch->sign_wait_ms;
+	snprintf(ch->sign_why, sizeof(ch->sign_why), "%.199s", fail->message);
+	charge_again(ch, 0);
+}
+
 bool write_go(struct charge *ch)
 {
 	const struct trust *trust = roots_trust(ch->o->c->roots);
@@ -317,15 +329,15 @@ bool write_go(struct charge *ch)
 				      &fail);
 
 		if (r < 0) {
-			log_event(LOG_ERR, "a word cannot be signed rollout=%s reason=\"%s\"",
-				  ch->id, fail.message);
-			charge_again(ch, 5 * OWNER_RETRY_MS);
+			not_signed(ch, &fail);
 			return false;
 		}
 		w->n_signed++;
 	}
 	if (w->n_signed < w->n_words)
 		return true;
+	if (w->n_words)
+		ch->sign_wait_ms = 0;
 	w->sent = true;
 	charge_wait(ch, submit(ch));
 	return false;

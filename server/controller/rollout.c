@@ -225,7 +225,8 @@ uint32_t rollout_pauses(const struct rollout *r)
 	return r->pauses |
 	       (r->window_closed && !r->overridden ? 1U << ROLLOUT_PAUSE_WINDOW : 0) |
 	       (r->line_stopped ? 1U << ROLLOUT_PAUSE_STOP_THE_LINE : 0) |
-	       (r->engine_lost ? 1U << ROLLOUT_PAUSE_ENGINE_LOST : 0);
+	       (r->engine_lost ? 1U << ROLLOUT_PAUSE_ENGINE_LOST : 0) |
+	       (r->director_lost ? 1U << ROLLOUT_PAUSE_DIRECTOR_LOST : 0);
 }
 
 bool rollout_paused_for(const struct rollout *r, enum rollout_pause pause)
@@ -354,11 +355,28 @@ static void set_fact(struct rollout *r, bool *fact, bool on, const char *code)
 		rollout_note(r, NULL, code, false, "%s", on ? "begins" : "ends");
 }
 
+/* What it waits for, as long as it does. */
+static void set_why(struct rollout *r, char why[ROLLOUT_WHY_BYTES], bool waits,
+		    const char *reason)
+{
+	char text[ROLLOUT_WHY_BYTES];
+
+	snprintf(text, sizeof(text), "%s", waits ? reason : "");
+	plain_make(text, false);
+	if (strcmp(text, why) == 0)
+		return;
+	strcpy(why, text);
+	r->changed = true;
+	if (text[0] && !rollout_is_over(r->state))
+		rollout_note(r, NULL, "WAITS", false, "%s", text);
+}
+
 static int on_window(struct rollout *r, const struct rollout_event *ev,
 		     struct fail *reterr_fail)
 {
 	(void)reterr_fail;
 	set_fact(r, &r->window_closed, !ev->on, "WINDOW_CLOSED");
+	set_why(r, r->window_why, !ev->on, ev->reason);
 	if (r->window_next_ms != ev->next_ms) {
 		r->window_next_ms = ev->next_ms;
 		r->changed = true;
@@ -379,6 +397,19 @@ static int on_engine_lost(struct rollout *r, const struct rollout_event *ev,
 {
 	(void)reterr_fail;
 	set_fact(r, &r->engine_lost, ev->on, "ENGINE_LOST");
+	return 0;
+}
+
+static int on_director_lost(struct rollout *r, const struct rollout_event *ev,
+			    struct fail *reterr_fail)
+{
+	bool lost = r->director_lost;
+
+	(void)reterr_fail;
+	set_fact(r, &lost, ev->on, "DIRECTOR_LOST");
+	if (lost != r->director_lost)
+		rollout_set_director_lost(r, lost);
+	set_why(r, r->director_why, ev->on, ev->reason);
 	return 0;
 }
 
@@ -421,6 +452,7 @@ static rollout_handler *const handlers[ROLLOUT_EVENTS_] = {
 	[ROLLOUT_WINDOW] = on_window,
 	[ROLLOUT_STOP_THE_LINE] = on_stop_the_line,
 	[ROLLOUT_ENGINE_LOST] = on_engine_lost,
+	[ROLLOUT_DIRECTOR_LOST] = on_director_lost,
 	[ROLLOUT_FLOOR] = on_floor,
 	[ROLLOUT_TICK] = on_tick,
 };

@@ -20,6 +20,8 @@
  * Time     Bakes and deadlines run on a clock of the rollout's own: it stands while paused, does
  *          not go back, and takes no step longer than ROLLOUT_STEP_MAX_MS, for nobody watched
  *          that time. So ask for a TICK at effects.wake_ms at the latest.
+ * Signing  Applies and rollbacks need a signature. While nobody can give one, none is sent: it pauses,
+ *          and a way back goes on with those for whom the end of a trial is enough.
  * Fencing  Each step that changes anything raises the generation by one; a step that changes
  *          nothing leaves every byte of the JSON as it was. Write the header where the stored
  *          generation is the one before, with the rows of effects.host, in one transaction.
@@ -47,6 +49,7 @@
 #define ROLLOUT_ID_BYTES    65 /* of a rollout, a host, a user; with NUL */
 #define ROLLOUT_CODE_BYTES  48
 #define ROLLOUT_TEXT_BYTES  240
+#define ROLLOUT_WHY_BYTES   200
 #define ROLLOUT_STEP_MS	    60000 /* the clock is written down so often */
 #define ROLLOUT_STEP_MAX_MS 120000
 
@@ -75,7 +78,10 @@ enum rollout_state {
 		ROLLOUT_STATES_
 };
 
-/* Why it is paused; it goes on when none is left. The first ones end by themselves. */
+/*
+ * Why it is paused; it goes on when none is left. The first three and the last one end by themselves.
+ * Their numbers are stored: a new one comes last.
+ */
 #define ROLLOUT_PAUSES(X)                 \
 	X(WINDOW, "window")               \
 	X(STOP_THE_LINE, "stop_the_line") \
@@ -84,7 +90,8 @@ enum rollout_state {
 	X(GATE, "gate")                   \
 	X(INCONCLUSIVE, "inconclusive")   \
 	X(BUDGET, "budget")               \
-	X(PROGRESS, "progress")
+	X(PROGRESS, "progress")           \
+	X(DIRECTOR_LOST, "director_lost")
 
 enum rollout_pause {
 #define X(name, text) ROLLOUT_PAUSE_##name,
@@ -115,9 +122,10 @@ enum rollout_event_type {
 	ROLLOUT_HEARTBEAT, /* host, missed: so many in a row; 0: it came */
 	ROLLOUT_REPORT,	   /* host, report */
 	/* of the controller */
-	ROLLOUT_WINDOW,	       /* on: open; next_ms: when that may change, 0 unknown */
+	ROLLOUT_WINDOW, /* on: open; else reason; next_ms: when that may change, 0 unknown */
 	ROLLOUT_STOP_THE_LINE, /* on */
 	ROLLOUT_ENGINE_LOST,   /* on: nobody could write what happened */
+	ROLLOUT_DIRECTOR_LOST, /* on: nobody can sign what hosts are told; reason */
 	ROLLOUT_FLOOR,	       /* serial: nothing below is applied or gone back to */
 	ROLLOUT_TICK,
 	ROLLOUT_EVENTS_

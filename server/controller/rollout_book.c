@@ -231,7 +231,7 @@ static void count(struct rollout *r, const struct rollout_host *h, size_t one)
 static struct heap *queue_of(struct rollout *r, const struct rollout_host *h)
 {
 	if (owes_back(h) && host_is(h->state, HOST_BEGUN) && rollout_available(h))
-		return &r->back_ready;
+		return r->director_lost && h->committed == r->serial ? NULL : &r->back_ready;
 	if (h->state != HOST_PENDING || h->stratum->state == STRATUM_STOPPED)
 		return NULL;
 	if (h->stratum->state != STRATUM_PROVEN && !rollout_is_canary(h))
@@ -298,6 +298,19 @@ void rollout_stratum_enter(struct rollout *r, struct stratum *s, enum stratum_st
 	for (; (h = list); list = h->next)
 		rollout_lay(r, h);
 	place_stratum(r, s);
+	r->changed = true;
+}
+
+void rollout_set_director_lost(struct rollout *r, bool lost)
+{
+	struct rollout_host *list = NULL, *h;
+
+	for (size_t i = 0; i < r->n_hosts; i++)
+		if (r->host[i]->back)
+			lift_to(r, r->host[i], &list);
+	r->director_lost = lost;
+	for (; (h = list); list = h->next)
+		rollout_lay(r, h);
 	r->changed = true;
 }
 

@@ -20,7 +20,7 @@ const char *stratum_state_name(enum stratum_state state)
 
 /* ---- what is written, in one table per struct -------------------------------------- */
 
-enum kind { TEXT, U64, U32, U8, FLAG, NAME };
+enum kind { TEXT, NEW_TEXT /* not in those of before */, U64, U32, U8, FLAG, NAME };
 
 struct field {
 	const char *key;
@@ -83,6 +83,9 @@ static const struct field rollout_fields[] = {
 	ROLLOUT(FLAG, window_closed),
 	ROLLOUT(FLAG, line_stopped),
 	ROLLOUT(FLAG, engine_lost),
+	ROLLOUT(FLAG, director_lost),
+	ROLLOUT(NEW_TEXT, window_why),
+	ROLLOUT(NEW_TEXT, director_why),
 	ROLLOUT(FLAG, overridden),
 	ROLLOUT(U64, window_next_ms),
 	ROLLOUT(TEXT, superseded_by),
@@ -148,6 +151,7 @@ static json_t *field_json(const struct field *f, const void *base)
 
 	switch (f->kind) {
 	case TEXT:
+	case NEW_TEXT:
 		return json_string(at);
 	case U64:
 		return json_integer((json_int_t) * (const uint64_t *)at);
@@ -189,6 +193,9 @@ static void take_fields(struct json_fields *doc, const struct field *f, size_t n
 		switch (f->kind) {
 		case TEXT:
 			snprintf(at, f->size, "%s", json_str(doc, f->key, f->size - 1));
+			break;
+		case NEW_TEXT:
+			snprintf(at, f->size, "%s", json_str_or(doc, f->key, f->size - 1, ""));
 			break;
 		case U64:
 			*(uint64_t *)at = json_u64(doc, f->key, 0, INT64_MAX);

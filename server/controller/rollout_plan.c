@@ -69,6 +69,20 @@ static json_t *pauses_json(const struct rollout *r)
 	return array;
 }
 
+/* Of those that end by themselves: when that will be. */
+static json_t *whys_json(const struct rollout *r)
+{
+	json_t *o = json_object();
+
+	if (r->window_closed && r->window_why[0])
+		json_object_set_new(o, rollout_pause_name(ROLLOUT_PAUSE_WINDOW),
+				    json_string(r->window_why));
+	if (r->director_lost)
+		json_object_set_new(o, rollout_pause_name(ROLLOUT_PAUSE_DIRECTOR_LOST),
+				    json_string(r->director_why));
+	return o;
+}
+
 static json_t *waves_json(const struct rollout *r)
 {
 	json_t *array = json_array();
@@ -111,6 +125,7 @@ json_t *rollout_show(const struct rollout *r)
 					"hosts"),
 			host_state_name(r->host[i]->state));
 	json_object_set_new(o, "pauses", pauses_json(r));
+	json_object_set_new(o, "whys", whys_json(r));
 	json_object_set_new(o, "hosts", hosts);
 	json_object_set_new(o, "strata", strata);
 	json_object_set_new(o, "waves", waves_json(r));

@@ -98,8 +98,9 @@ struct rollout {
 	uint64_t generation;
 	enum rollout_state state, resume; /* resume: of PAUSED */
 	uint32_t pauses; /* bits of enum rollout_pause, without the facts below */
-	bool window_closed, line_stopped, engine_lost, overridden;
+	bool window_closed, line_stopped, engine_lost, director_lost, overridden;
 	uint64_t window_next_ms;
+	char window_why[ROLLOUT_WHY_BYTES], director_why[ROLLOUT_WHY_BYTES];
 	char superseded_by[ROLLOUT_ID_BYTES];
 	char approval[16][ROLLOUT_ID_BYTES];
 	size_t n_approvals;
@@ -160,6 +161,8 @@ enum host_state rollout_idle(const struct rollout *r, const struct rollout_host 
 /* Hosts of this wave, chosen and laid; so many. */
 size_t rollout_fill(struct rollout *r);
 void rollout_new_wave(struct rollout *r, uint8_t wave);
+/* Who needs a signature to go back is in line, or not. */
+void rollout_set_director_lost(struct rollout *r, bool lost);
 
 /* ---- rollout.c ---- */
 bool rollout_may(enum rollout_state from, enum rollout_state to);

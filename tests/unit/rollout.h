@@ -186,6 +186,22 @@ __attribute__((unused)) static void rig_end(void)
 	rollout_effects_clear(&rig.fx);
 }
 
+/* Another controller goes on, with what is stored. */
+__attribute__((unused)) static void rig_reload(void)
+{
+	AUTO_JSON json_t *header = rollout_to_json(rig.r);
+	struct rollout *r = NULL;
+
+	assert_ok(rollout_load(header, &r, &rig.fail));
+	for (size_t i = 0; i < rollout_n_hosts(rig.r); i++) {
+		AUTO_JSON json_t *host = rollout_host_to_json(rollout_host_at(rig.r, i));
+
+		assert_ok(rollout_load_host(r, host, &rig.fail));
+	}
+	rollout_free(rig.r);
+	rig.r = r;
+}
+
 /* A report about the newest word of the host. */
 __attribute__((unused)) static void rig_report_full(const char *id, struct rollout_report rep)
 {

@@ -591,18 +591,16 @@ static int on_postgres(void **state)
 
 static int end_world(void **state)
 {
-	static const char *const ends[] = {"", "-wal", "-shm"};
-	char path[160];
+	static const char *const files[] = {"fleet.db", "fleet.db-wal", "fleet.db-shm",
+					    "one/root.json", "two/root.json"};
 
 	(void)state;
 	kill_9(&nodes[0]);
 	kill_9(&nodes[1]);
 	a = fleet_answer_free(a);
 	f = fleet_free(f);
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		snprintf(path, sizeof(path), "%s%s", unit_path("fleet.db"), ends[i]);
-		unlink(path);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlink(unit_path(files[i]));
 	if (on_server)
 		by_hand("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
 	return 0;
@@ -842,6 +840,80 @@ static void outside_of_its_windows_a_rollout_waits(void **state)
 	assert_int_equal(count_committed(), 0);
 	skew_ms = 3660000;
 	UNTIL(is_in("r1", "succeeded"));
+}
+
+static bool waits_for(const char *id, const char *key, const char *words)
+{
+	AUTO_JSON json_t *h = header(id);
+
+	return strstr(text(h, key), words);
+}
+
+/* Written where time zones were known that are not known here. */
+static void windows_that_cannot_be_told_are_closed_and_the_way_back_is_open(void **state)
+{
+	char spec[512];
+
+	(void)state;
+	join_many(6);
+	snprintf(spec, sizeof(spec),
+		 "%.*s,'windows':{'allow':[{'start':'2020-01-01T00:00:00','duration':'24h',"
+		 "'rrule':'FREQ=DAILY','tz':'UTC'}]}}",
+		 (int)strlen(CAREFUL) - 1, CAREFUL);
+	submit("r1", spec);
+	UNTIL(is_in("r1", "wave_baking"));
+	kill_9(&nodes[0]);
+	by_hand("UPDATE rollout SET lease_until_ms = 0,"
+		" state = replace(state, '\"tz\":\"UTC\"', '\"tz\":\"Mars/Olympus\"')");
+	start(&nodes[1], "two");
+	UNTIL(is_in("r1", "paused"));
+	assert_true(waits_for("r1", "window_why", "time zone"));
+	ask_of("r1", "{'verb':'abort','actor':'bob','scope':'all','reason':'no'}");
+	UNTIL(is_in("r1", "rolled_back"));
+	for (size_t i = 0; i < n_sims; i++)
+		assert_int_equal(sims[i].committed, BEFORE);
+}
+
+/* A root whose director is another key than the one of the controllers, or theirs. */
+static void put_root(uint64_t version, const char *director)
+{
+	struct trust t = {.version = version, .created_ms = 1000};
+	struct key_public key;
+	AUTO_FREE char *text_ = NULL;
+	char name[8];
+	struct fleet_document d = {.kind = "root", .name = name, .version = version};
+
+	must(key_public_load(unit_path(director), &key, &fail_));
+	t.root = trust->root;
+	t.release = trust->release;
+	t.status = trust->status;
+	t.director = (struct trust_role){.n_keys = 1, .threshold = 1, .keys = {key}};
+	snprintf(t.fleet, sizeof(t.fleet), "shop");
+	must(trust_sign(&t, &release_key, 1, &text_, &fail_));
+	snprintf(name, sizeof(name), "%llu", (unsigned long long)version);
+	d.actor = "ann";
+	d.envelope = text_;
+	d.len = strlen(text_);
+	good(ASK(fleet_put_document, &d, entry("root")));
+}
+
+static void what_is_asked_while_nothing_can_be_signed_is_done_when_it_can(void **state)
+{
+	(void)state;
+	join_many(6);
+	submit("r1", CAREFUL);
+	UNTIL(is_in("r1", "wave_baking"));
+	put_root(2, "status.pub");
+	UNTIL(is_in("r1", "paused"));
+	assert_true(waits_for("r1", "director_why", "does not let"));
+	ask_of("r1", "{'verb':'abort','actor':'bob','scope':'all','reason':'no'}");
+	UNTIL(is_in("r1", "rollback_incomplete"));
+	good(ASK(fleet_requests, 0, 10));
+	assert_false(fleet_next_request(a, &(struct fleet_request){0}));
+	put_root(3, "director.pub");
+	UNTIL(is_in("r1", "rolled_back"));
+	for (size_t i = 0; i < n_sims; i++)
+		assert_int_equal(sims[i].committed, BEFORE);
 }
 
 static void who_is_silent_before_he_began_is_not_waited_for(void **state)
@@ -1094,6 +1166,8 @@ int main(void)
 		EACH(stopping_the_line_stops_within_five_seconds),
 		EACH(a_freeze_holds_what_it_names),
 		EACH(outside_of_its_windows_a_rollout_waits),
+		EACH(windows_that_cannot_be_told_are_closed_and_the_way_back_is_open),
+		EACH(what_is_asked_while_nothing_can_be_signed_is_done_when_it_can),
 		EACH(who_is_silent_before_he_began_is_not_waited_for),
 		EACH(who_is_lost_in_his_trial_counts_as_failed),
 		EACH(an_older_report_changes_nothing),

@@ -1051,6 +1051,65 @@ static void a_lost_engine_pauses_until_it_is_back(void **state)
 	rig_end();
 }
 
+static const char *why_of(const char *pause)
+{
+	static char why[256];
+	AUTO_JSON json_t *doc = rollout_show(rig.r);
+	const char *text =
+		json_string_value(json_object_get(json_object_get(doc, "whys"), pause));
+
+	snprintf(why, sizeof(why), "%s", text ? text : "");
+	return why;
+}
+
+static void what_it_waits_for_is_shown_as_long_as_it_waits(void **state)
+{
+	(void)state;
+	rig_begin("");
+	rig_join_many(10, "6.1", 1);
+	rig_start();
+	DO(WINDOW, .on = false, .reason = "frozen by ann");
+	assert_paused_for(WINDOW);
+	assert_true(rig_said("WAITS"));
+	assert_string_equal(why_of("window"), "frozen by ann");
+	rig_reload();
+	assert_string_equal(why_of("window"), "frozen by ann");
+	rig.codes[0] = 0;
+	DO(WINDOW, .on = false, .reason = "frozen by ben");
+	assert_true(rig_said("WAITS"));
+	assert_string_equal(why_of("window"), "frozen by ben");
+	DO(WINDOW, .on = true);
+	assert_string_equal(why_of("window"), "");
+	assert_rollout(WAVE_ATTACHING);
+	rig_end();
+}
+
+static void without_a_signature_nothing_begins_and_only_trials_go_back(void **state)
+{
+	const char *tried;
+
+	(void)state;
+	begin_second_wave("", 10);
+	tried = rig_any(HOST_OFFERED);
+	REPORT(tried, TRIAL);
+	DO(DIRECTOR_LOST, .on = true, .reason = "the root names another key");
+	assert_paused_for(DIRECTOR_LOST);
+	assert_string_equal(why_of("director_lost"), "the root names another key");
+	DO(ABORT, .actor = "bob", .scope = ROLLOUT_ALL);
+	assert_host(tried, ROLLING_BACK);
+	assert_int_equal(rig.n_ends, 1);
+	rig_obey();
+	assert_host(tried, ROLLED_BACK);
+	assert_rollout(ROLLBACK_INCOMPLETE);
+	rig_reload();
+	assert_int_equal(rig.n_rollbacks, 0);
+	DO(DIRECTOR_LOST, .on = false);
+	assert_rollout(ROLLING_BACK);
+	assert_true(rig.n_rollbacks > 0);
+	assert_string_equal(why_of("director_lost"), "");
+	rig_end();
+}
+
 static void promote_ends_a_bake_and_a_gate(void **state)
 {
 	(void)state;
@@ -1676,6 +1735,8 @@ int main(void)
 		cmocka_unit_test(
 			what_had_begun_when_its_word_was_taken_back_is_known_for_what_it_is),
 		cmocka_unit_test(a_lost_engine_pauses_until_it_is_back),
+		cmocka_unit_test(what_it_waits_for_is_shown_as_long_as_it_waits),
+		cmocka_unit_test(without_a_signature_nothing_begins_and_only_trials_go_back),
 		cmocka_unit_test(promote_ends_a_bake_and_a_gate),
 		cmocka_unit_test(without_auto_promote_each_wave_waits),
 		cmocka_unit_test(a_wave_is_not_left_before_those_that_came_back_are_through),

@@ -57,6 +57,7 @@
 	X(WINDOW, 6)                                                                         \
 	X(LINE, 5)                                                                           \
 	X(ENGINE, 5)                                                                         \
+	X(DIRECTOR, 4)                                                                       \
 	X(FLOOR, 1)                                                                          \
 	X(TAKEOVER, 14)
 
@@ -366,6 +367,9 @@ static void step(struct rollout_event ev)
 
 		HOLDS(w->generation == r->generation && w->generation > s->word.generation,
 		      "%s is told two things at once", w->host);
+		HOLDS(!r->director_lost ||
+			      (w->action != ROLLOUT_APPLY && w->action != ROLLOUT_ROLLBACK),
+		      "%s is told what nobody can sign", w->host);
 		if (w->action == ROLLOUT_APPLY)
 			check_apply(r, w);
 		else if (w->action != ROLLOUT_WITHDRAW)
@@ -732,6 +736,10 @@ static void operate(const struct op *op)
 	case OP_ENGINE:
 		step((struct rollout_event){.type = ROLLOUT_ENGINE_LOST, .on = arg % 4 == 0});
 		break;
+	case OP_DIRECTOR:
+		step((struct rollout_event){
+			.type = ROLLOUT_DIRECTOR_LOST, .on = arg % 4 == 0, .reason = "key"});
+		break;
 	case OP_FLOOR:
 		world.floor =
 			world.floor > SERIAL - 1 + arg % 3 ? world.floor : SERIAL - 1 + arg % 3;
@@ -748,9 +756,9 @@ static void operate(const struct op *op)
 /* Whatever went on: with everybody well and in reach, and users who press on, it comes to an end. */
 static void mend(void)
 {
-	struct op op[] = {{OP_SUBMIT, 0, 0}, {OP_APPROVE, 0, 0}, {OP_WINDOW, 0, 1},
-			  {OP_LINE, 0, 1},   {OP_ENGINE, 0, 1},	 {OP_PROMOTE, 0, 0},
-			  {OP_RESUME, 0, 0}, {OP_RETRY, 0, 0}};
+	struct op op[] = {{OP_SUBMIT, 0, 0},  {OP_APPROVE, 0, 0}, {OP_WINDOW, 0, 1},
+			  {OP_LINE, 0, 1},    {OP_ENGINE, 0, 1},  {OP_DIRECTOR, 0, 1},
+			  {OP_PROMOTE, 0, 0}, {OP_RESUME, 0, 0},  {OP_RETRY, 0, 0}};
 
 	for (size_t round = 0; round < 300 && !world.broken[0]; round++) {
 		for (size_t i = 0; i < ARRAY_SIZE(op); i++)
