@@ -211,8 +211,7 @@ static void print_plan(const struct cli *c, const json_t *plan, bool all)
 		       text_safe(json_string_value(v)));
 	json_array_foreach(json_object_get(plan, "supersedes"), i, v)
 		printf("supersedes %s\n", text_safe(json_string_value(v)));
-	v = json_object_get(json_object_get(plan, "window"), "why");
-	if (json_string_length(v))
+	json_array_foreach(json_object_get(plan, "waits"), i, v)
 		printf("it would wait: %s\n", text_safe(json_string_value(v)));
 	json_array_foreach(json_object_get(plan, "problems"), i, v)
 		printf("%sit could not start%s: %s\n", text_color(c->color, "red"),
@@ -284,6 +283,20 @@ void roll_describe_state(const json_t *doc, char *out, size_t room)
 						text_safe(json_string_value(v)));
 	if (json_array_size(pauses) && len < room)
 		snprintf(out + len, room - len, ")");
+}
+
+void roll_describe_whys(const json_t *doc, char *out, size_t room)
+{
+	const char *pause;
+	size_t len = 0;
+	json_t *v;
+
+	out[0] = 0;
+	json_object_foreach(json_object_get(doc, "whys"), pause, v)
+		if (len < room)
+			len += (size_t)snprintf(out + len, room - len, "%s%s: %s",
+						len ? "; " : "", text_safe(pause),
+						text_safe(json_string_value(v)));
 }
 
 void roll_describe_counts(const json_t *counts, char *out, size_t room)
@@ -474,6 +487,9 @@ static void print_status(const struct cli *c, const json_t *doc)
 					    ? text_state_color(text_of(doc, "state"))
 					    : ""),
 	       text, text_color(c->color, "reset"), waits[0] ? ", " : "", waits);
+	roll_describe_whys(doc, text, sizeof(text));
+	if (text[0])
+		printf("%s\n", text);
 	roll_describe_finding(doc, text, sizeof(text));
 	if (text[0])
 		printf("%s\n", text);

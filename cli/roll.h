@@ -26,6 +26,8 @@ int roll_find(struct cli *c, const char *word_or_null, char ret_id[65],
 void roll_describe_state(const json_t *doc, char *out, size_t room);
 /* "bakes another 12 min" or "" */
 void roll_describe_wait(const json_t *doc, char *out, size_t room);
+/* What it waits for, of what ends by itself: "window: freeze xmas by ann until ..." or "" */
+void roll_describe_whys(const json_t *doc, char *out, size_t room);
 /* "3 committed, 1 trial" */
 void roll_describe_counts(const json_t *counts, char *out, size_t room);
 /* What decided last, if anything did. */

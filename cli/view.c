@@ -232,6 +232,9 @@ static void draw_all(struct screen *s, const struct watch *w)
 		 text_of(doc, "max_in_flight"), text_of(doc, "failed"),
 		 w->away_ms ? "   (the controller does not answer)" : "");
 	put(s, "", line);
+	roll_describe_whys(doc, line, sizeof(line));
+	if (line[0])
+		put(s, text_color(color, "yellow"), line);
 	roll_describe_finding(doc, line, sizeof(line));
 	if (line[0])
 		put(s, text_color(color, "yellow"), line);

@@ -1,100 +1,151 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "server/controller/guards.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "lib/clock.h"
+#include "lib/plain.h"
 #include "server/controller/spec.h"
 #include "store/bytes.h"
 #include "store/fleet.h"
 
-struct freeze {
-	uint64_t from_ms, until_ms;
-	json_t *scope; /* NULL: it cannot be read */
-};
-
 struct guards {
-	bool line_stopped;
-	struct freeze *freeze;
+	struct guards_one line; /* actor NULL: it is not stopped */
+	struct guards_one *freeze;
 	size_t n;
 	json_t *quarantined; /* digests in hex, as keys */
 };
+
+static void one_clear(struct guards_one *one)
+{
+	free((char *)(uintptr_t)one->name);
+	free((char *)(uintptr_t)one->actor);
+	free((char *)(uintptr_t)one->reason);
+	json_decref((json_t *)(uintptr_t)one->scope);
+	*one = (struct guards_one){0};
+}
 
 struct guards *guards_free(struct guards *g)
 {
 	if (!g)
 		return NULL;
 	for (size_t i = 0; i < g->n; i++)
-		json_decref(g->freeze[i].scope);
+		one_clear(&g->freeze[i]);
+	one_clear(&g->line);
 	json_decref(g->quarantined);
 	free(g->freeze);
 	free(g);
 	return NULL;
 }
 
+static int take_one(const struct fleet_guard *row, struct guards_one *ret_one)
+{
+	*ret_one = (struct guards_one){.name = strdup(row->name),
+				       .actor = strdup(row->actor),
+				       .reason = strdup(row->reason),
+				       .from_ms = row->from_ms,
+				       .until_ms = row->until_ms,
+				       .scope = json_loads(row->scope, 0, NULL)};
+	return ret_one->name && ret_one->actor && ret_one->reason ? 0 : -ENOMEM;
+}
+
+static int take_freeze(struct guards *g, const struct fleet_guard *row)
+{
+	struct guards_one *grown = realloc(g->freeze, (g->n + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	g->freeze = grown;
+	return take_one(row, &g->freeze[g->n++]);
+}
+
 struct guards *guards_new(struct fleet_answer *a)
 {
 	AUTO(guards_freep) struct guards *g = calloc(1, sizeof(*g));
 	struct fleet_guard row;
+	int r = 0;
 
 	if (!g || !(g->quarantined = json_object()))
 		return NULL;
-	while (fleet_next_guard(a, &row)) {
-		struct freeze *grown;
-
-		if (strcmp(row.kind, "stop") == 0) {
-			g->line_stopped = true;
-		} else if (strcmp(row.kind, "quarantine") == 0) {
-			json_object_set_new(g->quarantined, row.name, json_true());
-		} else if (strcmp(row.kind, "freeze") == 0) {
-			grown = realloc(g->freeze, (g->n + 1) * sizeof(*grown));
-			if (!grown)
-				return NULL;
-			g->freeze = grown;
-			g->freeze[g->n++] = (struct freeze){
-				.from_ms = row.from_ms,
-				.until_ms = row.until_ms,
-				.scope = json_loads(row.scope, 0, NULL),
-			};
-		}
+	while (r == 0 && fleet_next_guard(a, &row)) {
+		if (strcmp(row.kind, "stop") == 0)
+			r = take_one(&row, &g->line);
+		else if (strcmp(row.kind, "quarantine") == 0)
+			r = json_object_set_new(g->quarantined, row.name, json_true());
+		else if (strcmp(row.kind, "freeze") == 0)
+			r = take_freeze(g, &row);
 	}
-	return take_ptr(g);
+	return r == 0 ? take_ptr(g) : NULL;
 }
 
-bool guards_line_stopped(const struct guards *g)
+const struct guards_one *guards_line(const struct guards *g)
 {
-	return g->line_stopped;
+	return g->line.actor ? &g->line : NULL;
 }
 
-static bool in_force(const struct freeze *f, uint64_t now_ms)
+static bool has_ended(const struct guards_one *f, uint64_t now_ms)
 {
-	return now_ms >= f->from_ms && (!f->until_ms || now_ms < f->until_ms);
+	return f->until_ms && now_ms >= f->until_ms;
 }
 
-static bool concerns(const struct freeze *f, const char *hotfix)
+static bool in_force(const struct guards_one *f, uint64_t now_ms)
+{
+	return now_ms >= f->from_ms && !has_ended(f, now_ms);
+}
+
+static bool concerns(const struct guards_one *f, const char *hotfix)
 {
 	const char *name = json_string_value(json_object_get(f->scope, "hotfix"));
 
 	return !name || strcmp(name, hotfix) == 0;
 }
 
-bool guards_frozen(const struct guards *g, const char *hotfix, uint64_t now_ms,
-		   uint64_t *ret_next_ms)
+const struct guards_one *guards_next(const struct guards *g, const char *hotfix,
+				     uint64_t now_ms, size_t *at)
 {
-	uint64_t next_ms = 0;
-	bool frozen = false;
+	while (*at < g->n) {
+		const struct guards_one *f = &g->freeze[(*at)++];
 
-	for (size_t i = 0; i < g->n; i++) {
-		const struct freeze *f = &g->freeze[i];
-
-		if (!in_force(f, now_ms) || !concerns(f, hotfix) ||
-		    json_object_get(f->scope, "target"))
-			continue;
-		frozen = true;
-		if (f->until_ms > next_ms)
-			next_ms = f->until_ms;
+		if (!has_ended(f, now_ms) && concerns(f, hotfix))
+			return f;
 	}
-	*ret_next_ms = next_ms;
-	return frozen;
+	return NULL;
+}
+
+const struct guards_one *guards_frozen(const struct guards *g, const char *hotfix,
+				       uint64_t now_ms)
+{
+	const struct guards_one *f, *last = NULL;
+	size_t at = 0;
+
+	while ((f = guards_next(g, hotfix, now_ms, &at))) {
+		if (!in_force(f, now_ms) || json_object_get(f->scope, "target"))
+			continue;
+		if (!last || !f->until_ms || (last->until_ms && f->until_ms > last->until_ms))
+			last = f;
+	}
+	return last;
+}
+
+void guards_describe(const struct guards_one *one, char ret_text[GUARDS_WHY_BYTES])
+{
+	char from[CLOCK_TIMESTAMP_BYTES] = "", until[CLOCK_TIMESTAMP_BYTES] = "";
+
+	if (one->from_ms)
+		clock_format_timestamp(one->from_ms, from);
+	if (one->until_ms)
+		clock_format_timestamp(one->until_ms, until);
+	if (one->name[0])
+		snprintf(ret_text, GUARDS_WHY_BYTES, "freeze %.64s by %.64s%s%s%s%s", one->name,
+			 one->actor, from[0] ? " from " : "", from, until[0] ? " until " : "",
+			 until);
+	else
+		snprintf(ret_text, GUARDS_WHY_BYTES, "the line is stopped by %.64s",
+			 one->actor);
+	snprintf(ret_text + strlen(ret_text), GUARDS_WHY_BYTES - strlen(ret_text), ": %s",
+		 one->reason);
+	plain_make(ret_text, false);
 }
 
 bool guards_hold(const struct guards *g, const char *hotfix, const json_t *labels,

@@ -12,23 +12,39 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <jansson.h>
 
 #include "lib/cleanup.h"
 
+#define GUARDS_WHY_BYTES 200
+
 struct fleet_answer;
 struct guards;
+
+/* The line when it is stopped, or a freeze. Its texts live as long as the guards. */
+struct guards_one {
+	const char *name, *actor, *reason; /* name "": the line */
+	uint64_t from_ms, until_ms;	   /* 0: from the beginning, without an end */
+	const json_t *scope;		   /* NULL: it cannot be read, and holds everything */
+};
 
 /* Of the answer of fleet_guards(); what cannot be read holds everything. NULL: no memory. */
 struct guards *guards_new(struct fleet_answer *a);
 struct guards *guards_free(struct guards *g);
 
-bool guards_line_stopped(const struct guards *g);
-/* *ret_next_ms: when that may change by itself, 0 unknown. */
-bool guards_frozen(const struct guards *g, const char *hotfix, uint64_t now_ms,
-		   uint64_t *ret_next_ms);
+/* NULL: it is not stopped. */
+const struct guards_one *guards_line(const struct guards *g);
+/* The freeze that holds rollouts of the hot-fix, of several the one that ends last; NULL: none. */
+const struct guards_one *guards_frozen(const struct guards *g, const char *hotfix,
+				       uint64_t now_ms);
+/* All freezes that concern the hot-fix and have not ended, from *at = 0 on; NULL: no more. */
+const struct guards_one *guards_next(const struct guards *g, const char *hotfix,
+				     uint64_t now_ms, size_t *at);
+/* Which, by whom, until when and why. */
+void guards_describe(const struct guards_one *one, char ret_text[GUARDS_WHY_BYTES]);
 bool guards_hold(const struct guards *g, const char *hotfix, const json_t *labels,
 		 uint64_t now_ms);
 /* Which of those that hold only some hosts are in force: hosts are to be looked at again when it changes. */

@@ -3,8 +3,8 @@
  * What a rollout would do: the engine's own plan, of the hosts as they are now. A start is the same, and
  * then the row; so nothing is started that could not begin.
  *
- *	bundles -> active rollouts -> hosts, page by page -> plan
- *	                                                      \-> row -> submit -> supersede those before
+ *	bundles -> active rollouts -> guards -> hosts, page by page -> plan
+ *	                                                                \-> row -> submit -> supersede those before
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +15,7 @@
 #include "server/controller/calendar.h"
 #include "server/controller/director.h"
 #include "server/controller/facts.h"
+#include "server/controller/guards.h"
 #include "server/controller/operators_private.h"
 #include "server/controller/rollout.h"
 #include "server/controller/roots.h"
@@ -27,6 +28,7 @@ struct planning {
 	uint64_t serial;
 	bool starts, stores; /* stores: no plan alone */
 	json_t *spec, *hosts, *plan, *window;
+	struct guards *guards;
 	struct rollout *rollout; /* with the hosts, to plan on */
 	struct rollout_effects fx;
 	char after[CA_NAME_BYTES];
@@ -43,6 +45,7 @@ static void planning_free(void *state)
 	json_decref(p->hosts);
 	json_decref(p->plan);
 	json_decref(p->window);
+	guards_free(p->guards);
 	rollout_free(p->rollout);
 	rollout_effects_clear(&p->fx);
 	free(p);
@@ -255,6 +258,42 @@ static int none_eligible(struct call *call)
 	return oper_hint(call, "hotfixctl rollout plan tells why for each");
 }
 
+static void add_wait(json_t *waits, const struct guards_one *one)
+{
+	char text[GUARDS_WHY_BYTES];
+
+	guards_describe(one, text);
+	json_array_append_new(waits, json_string(text));
+}
+
+/* What would hold all of it, and freezes that will, or that hold some of its hosts. */
+static void add_guards(json_t *plan, const struct planning *p, uint64_t now_ms)
+{
+	const struct guards_one *line = guards_line(p->guards), *f;
+	json_t *waits = json_array(), *freezes = json_array();
+	const char *window = json_string_value(json_object_get(p->window, "why"));
+	size_t at = 0;
+
+	if (window && window[0])
+		json_array_append_new(waits, json_string(window));
+	if (line)
+		add_wait(waits, line);
+	while ((f = guards_next(p->guards, p->name, now_ms, &at))) {
+		json_array_append_new(
+			freezes,
+			json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", f->name, "by",
+				  f->actor, "reason", f->reason, "from", oper_time(f->from_ms),
+				  "until", oper_time(f->until_ms), "target",
+				  json_incref(json_object_get(f->scope, "target")
+						      ? json_object_get(f->scope, "target")
+						      : json_null())));
+		if (!json_object_get(f->scope, "target"))
+			add_wait(waits, f);
+	}
+	json_object_set_new(plan, "waits", waits);
+	json_object_set_new(plan, "freezes", freezes);
+}
+
 static int finish(struct call *call)
 {
 	struct planning *p = call->state;
@@ -280,6 +319,7 @@ static int finish(struct call *call)
 	json_object_set_new(p->plan, "supersedes", others);
 	json_object_set_new(p->plan, "problems", problems);
 	json_object_set(p->plan, "window", p->window);
+	add_guards(p->plan, p, call->now_ms);
 	if (!p->stores) /* it is a plan that was asked for */
 		return oper_answer(call, 200, json_incref(p->plan));
 	if (p->starts && json_integer_value(json_object_get(p->plan, "eligible")) == 0)
@@ -304,6 +344,8 @@ static int add_host(struct call *call, const struct fleet_host *h)
 	int r = facts_read(h, &query, &facts, &bad);
 
 	if (r == 0 && facts.has_report) {
+		facts.facts.held = facts.facts.held ||
+				   guards_hold(p->guards, p->name, facts.labels, call->now_ms);
 		ev.facts = &facts.facts;
 		r = rollout_step(p->rollout, &ev, call->now_ms, &p->fx, &call->fail);
 		json_object_set_new(
@@ -343,6 +385,17 @@ static int on_plan_hosts(struct call *call, struct fleet_answer *a)
 			 on_plan_hosts);
 }
 
+static int on_plan_guards(struct call *call, struct fleet_answer *a)
+{
+	struct planning *p = call->state;
+
+	p->guards = guards_new(a);
+	if (!p->guards)
+		return oper_no_memory(call);
+	return oper_wait(call, fleet_hosts(call->o->c->fleet, "", OPER_PAGE, oper_done, call),
+			 on_plan_hosts);
+}
+
 static int on_plan_rollouts(struct call *call, struct fleet_answer *a)
 {
 	struct planning *p = call->state;
@@ -366,8 +419,8 @@ static int on_plan_rollouts(struct call *call, struct fleet_answer *a)
 					 "too many rollouts of %s are active", p->name);
 		snprintf(p->other[p->n_others++], ROLLOUT_ID_BYTES, "%s", row.id);
 	}
-	return oper_wait(call, fleet_hosts(call->o->c->fleet, "", OPER_PAGE, oper_done, call),
-			 on_plan_hosts);
+	return oper_wait(call, fleet_guards(call->o->c->fleet, oper_done, call),
+			 on_plan_guards);
 }
 
 static int on_plan_bundles(struct call *call, struct fleet_answer *a)

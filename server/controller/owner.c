@@ -487,7 +487,7 @@ void owner_stats(const struct owner *o, struct owner_stats *ret_stats)
 	*ret_stats = o->stats;
 	ret_stats->silent = o->silent.n;
 	ret_stats->engine_lost = o->lost;
-	ret_stats->line_stopped = o->guards && guards_line_stopped(o->guards);
+	ret_stats->line_stopped = o->guards && guards_line(o->guards);
 	LIST_FOREACH(ch, &o->charges, next)
 	{
 		ret_stats->rollouts++;

@@ -302,8 +302,8 @@ static bool find_bundle(struct charge *ch)
 static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_next_ms,
 			      struct fail *fail)
 {
+	const struct guards_one *freeze;
 	struct calendar_answer look;
-	uint64_t until_ms;
 
 	*ret_next_ms = 0;
 	if (!find_bundle(ch))
@@ -316,10 +316,12 @@ static const char *closed_for(struct charge *ch, uint64_t now_ms, uint64_t *ret_
 		return ch->windows_why;
 	calendar_look(ch->windows, now_ms, &look);
 	*ret_next_ms = look.next_ms;
-	if (guards_frozen(ch->o->guards, ch->name, now_ms, &until_ms)) {
-		if (look.open || until_ms > look.next_ms)
-			*ret_next_ms = until_ms;
-		return "it is frozen";
+	freeze = guards_frozen(ch->o->guards, ch->name, now_ms);
+	if (freeze) {
+		if (look.open || freeze->until_ms > look.next_ms)
+			*ret_next_ms = freeze->until_ms;
+		guards_describe(freeze, fail->message);
+		return fail->message;
 	}
 	if (look.open)
 		return NULL;
@@ -393,7 +395,9 @@ static void tell_facts(struct charge *ch)
 	struct owner *o = ch->o;
 	const struct trust *trust = roots_trust(o->c->roots);
 	uint64_t floor = trust ? trust_floor(trust, ch->name) : 0;
-	bool stopped = guards_line_stopped(o->guards), quarantine;
+	const struct guards_one *line = guards_line(o->guards);
+	char line_why[GUARDS_WHY_BYTES] = "";
+	bool quarantine;
 
 	find_bundle(ch);
 	quarantine = ch->words.has_bundle &&
@@ -406,9 +410,12 @@ static void tell_facts(struct charge *ch)
 	if (!ch->told || ch->told_lost != o->lost)
 		charge_tell(ch, &(struct rollout_event){.type = ROLLOUT_ENGINE_LOST,
 							.on = o->lost});
-	if (!ch->told || ch->told_stopped != stopped)
+	if (line)
+		guards_describe(line, line_why);
+	if (!ch->told || strcmp(ch->told_line, line_why) != 0)
 		charge_tell(ch, &(struct rollout_event){.type = ROLLOUT_STOP_THE_LINE,
-							.on = stopped});
+							.on = line != NULL,
+							.reason = line_why});
 	tell_director(ch);
 	if (floor > ch->told_floor)
 		charge_tell(ch,
@@ -418,7 +425,7 @@ static void tell_facts(struct charge *ch)
 		return;
 	ch->told = true;
 	ch->told_lost = o->lost;
-	ch->told_stopped = stopped;
+	memcpy(ch->told_line, line_why, sizeof(line_why));
 	ch->told_floor = floor;
 }
 

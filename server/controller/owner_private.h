@@ -126,7 +126,8 @@ struct charge {
 	bool rewind; /* what is being read comes too late: from the first again */
 
 	bool told; /* the facts below, since it was read */
-	bool told_lost, told_stopped, told_window, told_open;
+	bool told_lost, told_window, told_open;
+	char told_line[GUARDS_WHY_BYTES];
 	uint64_t told_floor, told_next_ms, told_targets;
 	bool told_quarantine;
 	char closed_for[ROLLOUT_WHY_BYTES], unsigned_for[ROLLOUT_WHY_BYTES];

@@ -389,6 +389,7 @@ static int on_stop_the_line(struct rollout *r, const struct rollout_event *ev,
 {
 	(void)reterr_fail;
 	set_fact(r, &r->line_stopped, ev->on, "STOP_THE_LINE");
+	set_why(r, r->line_why, ev->on, ev->reason);
 	return 0;
 }
 

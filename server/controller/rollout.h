@@ -123,7 +123,7 @@ enum rollout_event_type {
 	ROLLOUT_REPORT,	   /* host, report */
 	/* of the controller */
 	ROLLOUT_WINDOW, /* on: open; else reason; next_ms: when that may change, 0 unknown */
-	ROLLOUT_STOP_THE_LINE, /* on */
+	ROLLOUT_STOP_THE_LINE, /* on; reason */
 	ROLLOUT_ENGINE_LOST,   /* on: nobody could write what happened */
 	ROLLOUT_DIRECTOR_LOST, /* on: nobody can sign what hosts are told; reason */
 	ROLLOUT_FLOOR,	       /* serial: nothing below is applied or gone back to */

@@ -85,6 +85,7 @@ static const struct field rollout_fields[] = {
 	ROLLOUT(FLAG, engine_lost),
 	ROLLOUT(FLAG, director_lost),
 	ROLLOUT(NEW_TEXT, window_why),
+	ROLLOUT(NEW_TEXT, line_why),
 	ROLLOUT(NEW_TEXT, director_why),
 	ROLLOUT(FLAG, overridden),
 	ROLLOUT(U64, window_next_ms),

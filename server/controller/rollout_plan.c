@@ -69,17 +69,21 @@ static json_t *pauses_json(const struct rollout *r)
 	return array;
 }
 
-/* Of those that end by themselves: when that will be. */
+/* Of those that end by themselves: what they are, for people. */
 static json_t *whys_json(const struct rollout *r)
 {
+	const struct {
+		enum rollout_pause pause;
+		const char *why;
+	} whys[] = {{ROLLOUT_PAUSE_WINDOW, r->window_why},
+		    {ROLLOUT_PAUSE_STOP_THE_LINE, r->line_why},
+		    {ROLLOUT_PAUSE_DIRECTOR_LOST, r->director_why}};
 	json_t *o = json_object();
 
-	if (r->window_closed && r->window_why[0])
-		json_object_set_new(o, rollout_pause_name(ROLLOUT_PAUSE_WINDOW),
-				    json_string(r->window_why));
-	if (r->director_lost)
-		json_object_set_new(o, rollout_pause_name(ROLLOUT_PAUSE_DIRECTOR_LOST),
-				    json_string(r->director_why));
+	for (size_t i = 0; i < ARRAY_SIZE(whys); i++)
+		if (whys[i].why[0])
+			json_object_set_new(o, rollout_pause_name(whys[i].pause),
+					    json_string(whys[i].why));
 	return o;
 }
 

@@ -100,7 +100,8 @@ struct rollout {
 	uint32_t pauses; /* bits of enum rollout_pause, without the facts below */
 	bool window_closed, line_stopped, engine_lost, director_lost, overridden;
 	uint64_t window_next_ms;
-	char window_why[ROLLOUT_WHY_BYTES], director_why[ROLLOUT_WHY_BYTES];
+	char window_why[ROLLOUT_WHY_BYTES], line_why[ROLLOUT_WHY_BYTES],
+		director_why[ROLLOUT_WHY_BYTES];
 	char superseded_by[ROLLOUT_ID_BYTES];
 	char approval[16][ROLLOUT_ID_BYTES];
 	size_t n_approvals;

@@ -341,10 +341,14 @@ test_the_line_and_freezes_hold_rollouts() {
 	says 'the line is stopped' 'oopses in zone b'
 	started frozen --spec "$T/spec.yaml"
 	eventually pauses stop_the_line
+	expect 0 fleetctl rollout plan frozen
+	says 'it would wait: the line is stopped by admin: oopses in zone b'
 	expect 11 fleetctl --context operator stop-the-line --clear
 	expect 0 fleetctl freeze add release-day --until 1h --reason 'not today' --hotfix frozen
 	expect 0 fleetctl stop-the-line --clear
 	eventually pauses window
+	expect 0 fleetctl rollout status "$id"
+	says 'window: freeze release-day by admin until .*: not today'
 	expect 2 fleetctl freeze add release-day --reason ''
 	expect 11 fleetctl --context operator freeze remove release-day
 	expect 0 fleetctl --context approver freeze remove release-day

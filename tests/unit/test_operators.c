@@ -872,6 +872,36 @@ static void a_plan_names_the_hosts_of_each_wave_and_stores_nothing(void **state)
 	assert_int_equal(json_array_size(json_object_get(doc, "rollouts")), 0);
 }
 
+static void a_plan_names_the_freezes_that_would_hold_it(void **state)
+{
+	const json_t *waits;
+
+	(void)state;
+	import_root();
+	import_bundle("fix", 3);
+	for (unsigned int i = 0; i < 6; i++)
+		add_host(i, "h", i < 3 ? "6.1" : "6.12", i % 2 ? "a" : "b");
+	must(200, ask(of_role[1], "PUT", "freezes/xmas",
+		      "{\"reason\":\"nobody is there\",\"until\":\"2100-01-01T00:00:00Z\"}"));
+	must(200, ask(of_role[1], "PUT", "freezes/other",
+		      "{\"reason\":\"x\",\"scope\":{\"hotfix\":\"another\"}}"));
+	must(200,
+	     ask(of_role[1], "PUT", "freezes/old",
+		 "{\"reason\":\"x\",\"scope\":{\"target\":{\"kernel_release\":\"6.1\"}}}"));
+	must(200, ask(of_role[1], "PUT", "line", "{\"reason\":\"oopses\"}"));
+	must(200, ask(of_role[1], "POST", "plans", "{\"name\":\"fix\"}"));
+	waits = json_object_get(doc, "waits");
+	assert_int_equal(json_array_size(waits), 2);
+	assert_string_equal(json_string_value(json_array_get(waits, 0)),
+			    "the line is stopped by otto: oopses");
+	assert_string_equal(
+		json_string_value(json_array_get(waits, 1)),
+		"freeze xmas by otto until 2100-01-01T00:00:00.000Z: nobody is there");
+	/* Whom a freeze leaves out is left out of the plan. */
+	assert_int_equal(json_integer_value(json_object_get(doc, "eligible")), 3);
+	assert_int_equal(json_array_size(json_object_get(doc, "freezes")), 2);
+}
+
 static void a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not(void **state)
 {
 	char path[128];
@@ -982,6 +1012,7 @@ int main(void)
 		TEST(all_pages_of_hosts_are_all_hosts),
 		TEST(an_operator_freezes_and_an_approver_thaws),
 		TEST(a_plan_names_the_hosts_of_each_wave_and_stores_nothing),
+		TEST(a_plan_names_the_freezes_that_would_hold_it),
 		TEST(a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not),
 		TEST(verbs_that_the_state_forbids_are_refused_at_once),
 		TEST(who_waits_for_a_rollout_is_answered_when_the_time_is_over),
