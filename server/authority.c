@@ -478,7 +478,7 @@ int authority_import(struct store *s, const void *envelope, size_t len, uint32_t
 		return r;
 	}
 	r = current ? trust_open_next(envelope, len, current, &next, reterr_fail)
-		    : trust_open(envelope, len, &next, reterr_fail);
+		    : trust_open_first(envelope, len, &next, reterr_fail);
 	if (r == -EALREADY) {
 		*ret_trust = take_ptr(current);
 		return 0;

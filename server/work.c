@@ -277,7 +277,7 @@ static int do_trust(struct work *w, json_t **ret_report, struct fail *reterr_fai
 		return fail_set(reterr_fail, FAIL_INTERNAL, "worker: no root: %s",
 				strerror(-r));
 	if (r == -EBADF) {
-		r = trust_open(w->bytes, len, &next, reterr_fail);
+		r = trust_open_first(w->bytes, len, &next, reterr_fail);
 		if (r == 0)
 			r = check_first(w, reterr_fail);
 	} else {

@@ -278,6 +278,25 @@ int trust_open(const void *envelope, size_t len, struct trust **ret_trust,
 	return trust_parse(envelope, len, &d, ret_trust, reterr_fail);
 }
 
+int trust_open_first(const void *envelope, size_t len, struct trust **ret_trust,
+		     struct fail *reterr_fail)
+{
+	AUTO(dsse_freep) struct dsse *d = NULL;
+	AUTO(trust_freep) struct trust *t = NULL;
+	int r = trust_parse(envelope, len, &d, &t, reterr_fail);
+
+	if (r < 0)
+		return r;
+	if (t->version > 1 && dsse_n_signatures(d) == 0) {
+		fail_set(reterr_fail, FAIL_BAD_SIGNATURE,
+			 "root: version %" PRIu64 " follows another one, and nobody signed it",
+			 t->version);
+		return fail_hint(reterr_fail, "`hotfixctl sign` with the root keys of both");
+	}
+	*ret_trust = take_ptr(t);
+	return 0;
+}
+
 /* Both are signed by the keys in force: which may the one take the place of the other? */
 static int check_follows(const struct trust *t, const struct trust *current, struct fail *f)
 {

@@ -80,6 +80,12 @@ int trust_sign(const struct trust *t, struct key *const *keys, size_t n_keys, ch
 int trust_open(const void *envelope, size_t len, struct trust **ret_trust,
 	       struct fail *reterr_fail);
 /*
+ * The same for the first root that an administrator hands in here: one that follows another must be
+ * signed, since who has that other one would never take it.
+ */
+int trust_open_first(const void *envelope, size_t len, struct trust **ret_trust,
+		     struct fail *reterr_fail);
+/*
  * The same for a root that is to replace current: version current + 1, signed by the root
  * thresholds of both.
  *

@@ -109,7 +109,7 @@ int roots_check(const struct roots *r, const void *envelope, size_t len,
 		struct trust **ret_trust, struct fail *reterr_fail)
 {
 	return r->trust ? trust_open_next(envelope, len, r->trust, ret_trust, reterr_fail)
-			: trust_open(envelope, len, ret_trust, reterr_fail);
+			: trust_open_first(envelope, len, ret_trust, reterr_fail);
 }
 
 /* Another controller may have another state directory: a file that cannot be written is no end. */
@@ -137,7 +137,8 @@ static void take_root(struct roots *r, const struct fleet_document *d)
 		texts_add(&r->roots, d->version, d->envelope, d->len);
 		return;
 	}
-	e = roots_check(r, d->envelope, d->len, &next, &fail);
+	e = r->trust ? trust_open_next(d->envelope, d->len, r->trust, &next, &fail)
+		     : trust_open(d->envelope, d->len, &next, &fail);
 	if (e == -EALREADY) {
 		if (texts_last(&r->roots) < d->version)
 			texts_add(&r->roots, d->version, d->envelope, d->len);

@@ -339,6 +339,23 @@ static void a_root_never_goes_back(void **state)
 	assert_int_equal(f.code, FAIL_DOWNGRADE);
 }
 
+/* Who has the root before it would never take it. */
+static void a_first_root_that_follows_another_is_signed(void **state)
+{
+	AUTO_FREE char *first = root_of(1, 0, 1, 0, 0), *unsigned_ = root_of(2, 0, 1, 0, 0),
+		       *two = root_of(2, 0, 1, 0, 1);
+	AUTO(trust_freep) struct trust *a = NULL, *b = NULL, *none = NULL;
+	struct fail f;
+
+	(void)state;
+	assert_ok(trust_open_first(first, strlen(first), &a, &f));
+	assert_ok(trust_open_first(two, strlen(two), &b, &f));
+	assert_int_equal(trust_open_first(unsigned_, strlen(unsigned_), &none, &f),
+			 -EKEYREJECTED);
+	assert_non_null(strstr(f.message, "nobody signed it"));
+	assert_null(none);
+}
+
 static void a_scope_is_of_a_release_key(void **state)
 {
 	const char *role = role_json(1, 1, "");
@@ -480,6 +497,7 @@ int main(void)
 		cmocka_unit_test(a_signed_root_must_reach_its_own_threshold),
 		cmocka_unit_test(a_root_follows_only_its_predecessor_signed_by_both),
 		cmocka_unit_test(a_root_never_goes_back),
+		cmocka_unit_test(a_first_root_that_follows_another_is_signed),
 		cmocka_unit_test(a_scope_is_of_a_release_key),
 		cmocka_unit_test(what_a_root_says_is_written_as_it_was_read),
 		cmocka_unit_test(a_root_warns_before_it_expires),
