@@ -868,8 +868,7 @@ static int open_database(const char *where, struct fleet **ret_fleet, struct fai
 	int r = fleet_open(where, 600000, 900000, ret_fleet, &why);
 
 	if (r < 0)
-		fail_set(f, why.code, "%s: %s",
-			 strncmp(where, "postgresql:", 11) == 0 ? "the server" : where,
+		fail_set(f, why.code, "%s: %s", db_names_server(where) ? "the server" : where,
 			 why.message);
 	return r;
 }
@@ -890,7 +889,7 @@ int remote_run_migrate(struct cli *c, const struct args *a, struct fail *reterr_
 	if (strcmp(from, to) == 0)
 		return fail_set(reterr_fail, FAIL_USAGE, "--from and --to are the same");
 	/* It would be made, empty, and then be what was migrated. */
-	if (strncmp(from, "postgresql:", 11) != 0 && access(from, R_OK) < 0)
+	if (!db_names_server(from) && access(from, R_OK) < 0)
 		return fail_set(reterr_fail, errno == EACCES ? FAIL_PERMISSION : FAIL_NOT_FOUND,
 				"%s: %s", from, strerror(errno));
 	r = open_database(from, &source, reterr_fail);

@@ -305,7 +305,7 @@ void db_finish(struct db *d, int r, const struct fail *fail)
 
 /* ---- life ------------------------------------------------------------------------ */
 
-static bool is_server(const char *where)
+bool db_names_server(const char *where)
 {
 	return strncmp(where, "postgresql://", 13) == 0 ||
 	       strncmp(where, "postgres://", 11) == 0;
@@ -314,7 +314,7 @@ static bool is_server(const char *where)
 int db_open(const struct db_opts *opts, struct db **ret_db, struct fail *reterr_fail)
 {
 	AUTO(db_freep) struct db *d = calloc(1, sizeof(*d));
-	const struct db_driver *driver = is_server(opts->where) ? &db_pg : &db_sqlite;
+	const struct db_driver *driver = db_names_server(opts->where) ? &db_pg : &db_sqlite;
 	int r;
 
 	if (!d)

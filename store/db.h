@@ -56,6 +56,7 @@ struct db_opts {
 
 struct db;
 
+bool db_names_server(const char *where); /* not a file */
 /* A file is opened and brought up now; a server is only looked for from now on. */
 int db_open(const struct db_opts *opts, struct db **ret_db, struct fail *reterr_fail);
 /* Not from within a function that db_process() called. */

@@ -67,8 +67,10 @@ static int parse(int argc, char **argv, struct init *i, struct fail *reterr_fail
 			i->names[i->n_names++] = argv[++k];
 		}
 	}
-	if (!i->dir || !i->n_names)
-		return fail_set(reterr_fail, FAIL_USAGE, "init needs --state-dir and --name");
+	if (!i->dir || !i->n_names) {
+		fail_set(reterr_fail, FAIL_USAGE, "init needs --state-dir and --name");
+		return fail_hint(reterr_fail, "hotfix-controller init --help");
+	}
 	if (i->dir[0] != '/' || strlen(i->dir) > SETTINGS_PATH_BYTES - 32)
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"init: --state-dir must be an absolute path, and not too long");
@@ -236,7 +238,8 @@ static void print_all(struct init *i, const char *pin)
 	printf("Hosts obey when their root of trust names both keys; with a root that is new\n\n"
 	       "  hotfixctl trust init --key release.pub --fleet FLEET \\\n"
 	       "    --director %s/director.pub --status-key %s/status.pub --out root.json\n\n"
-	       "and with one that is in force, hotfixctl trust rotate ROOT with the same flags.\n\n",
+	       "and with one that is in force, hotfixctl trust rotate ROOT with the same flags and\n"
+	       "--sign release.sec, or another of its root keys.\n\n",
 	       i->dir, i->dir);
 	if (i->database)
 		printf("Each controller has in %s\n\n  [controller]\n  state_dir = %s\n"

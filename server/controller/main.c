@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 #include <systemd/sd-daemon.h>
@@ -140,6 +141,18 @@ static void raise_files(void)
 			  (unsigned long long)l.rlim_cur);
 }
 
+/* SQLite would make the file: a fleet without keys, which init then takes for one that exists. */
+static int need_fleet(const struct settings *s, struct fail *reterr_fail)
+{
+	if (db_names_server(s->database) || access(s->database, F_OK) == 0)
+		return 0;
+	fail_set(reterr_fail, errno == EACCES ? FAIL_PERMISSION : FAIL_NOT_FOUND,
+		 "there is no fleet in %s: %s: %s", s->state_dir, s->database, strerror(errno));
+	return fail_hint(reterr_fail,
+			 "hotfix-controller init --state-dir %s --name NAME begins one",
+			 s->state_dir);
+}
+
 static int open_controller(struct controller *c, struct event *signals[3],
 			   struct fail *reterr_fail)
 {
@@ -159,6 +172,9 @@ static int open_controller(struct controller *c, struct event *signals[3],
 		if (!signals[i] || event_add(signals[i], NULL) < 0)
 			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	}
+	r = need_fleet(c->settings, reterr_fail);
+	if (r < 0)
+		return r;
 	r = database_new(c->base, c->settings->database, on_wake, c, &c->database, &c->fleet,
 			 reterr_fail);
 	for (const struct part *p = parts; p->name && r == 0; p++)

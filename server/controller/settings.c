@@ -9,6 +9,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/setting.h"
+#include "store/db.h"
 
 /* Kinds of text, beside those of lib/setting.h. */
 enum kind {
@@ -91,12 +92,6 @@ static bool is_name(const char *word)
 	return strspn(word, good) == strlen(word);
 }
 
-static bool is_server(const char *where)
-{
-	return strncmp(where, "postgresql://", 13) == 0 ||
-	       strncmp(where, "postgres://", 11) == 0;
-}
-
 /* "[::]:7443", "127.0.0.1:7443"; "" is off. */
 static int parse_listen(const char *value, struct settings_listen *ret)
 {
@@ -176,7 +171,7 @@ static int complete(struct settings *s, struct fail *reterr_fail)
 		int kind = settings[i].kind;
 
 		if ((kind != PATH && kind != PATH_OR_NONE && kind != DATABASE) || !at[0] ||
-		    at[0] == '/' || (kind == DATABASE && is_server(at)))
+		    at[0] == '/' || (kind == DATABASE && db_names_server(at)))
 			continue;
 		if (asprintf(&path, "%s/%s", s->state_dir, at) < 0)
 			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");

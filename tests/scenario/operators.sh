@@ -137,6 +137,17 @@ pauses() {
 	fleetctl -j rollout status "$id" | jq -e --arg p "$1" '.pauses | index($p)' >/dev/null
 }
 
+# --- beginning --------------------------------------------------------------------------------
+
+test_a_controller_without_a_fleet_says_how_one_begins() {
+	mkdir "$T/bare"
+	expect 3 "$bin/hotfix-controller" --state-dir "$T/bare"
+	says 'no fleet in' "init --state-dir $T/bare"
+	expect 2 "$bin/hotfix-controller" init --state-dir "$T/bare"
+	says 'init --help'
+	expect 0 "$bin/hotfix-controller" init --state-dir "$T/bare" --name 127.0.0.1
+}
+
 # --- contexts --------------------------------------------------------------------------------
 
 test_a_context_says_where_and_as_whom() {
