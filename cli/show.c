@@ -144,8 +144,11 @@ static void print_fleet(const json_t *fleet)
 
 	if (!state[0])
 		return;
-	printf("fleet: %s, controller %s", state,
-	       text_of(fleet, "controller")[0] ? text_of(fleet, "controller") : "not known");
+	printf("fleet: %s", state);
+	if (strcmp(state, "off") != 0)
+		printf(", controller %s", text_of(fleet, "controller")[0]
+						  ? text_of(fleet, "controller")
+						  : "not known");
 	if (!connected && reached[0] && clock_parse_timestamp(reached, &since_ms) == 0 &&
 	    clock_real_ms() >= since_ms)
 		printf(", last reached %s ago", text_seconds(clock_real_ms() - since_ms));

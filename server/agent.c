@@ -1181,11 +1181,13 @@ static int take_token(struct agent *a, const char *text, struct fail *reterr_fai
 
 	if (strlen(text) != prefix + 64 + 1 + 64 || strncmp(text, TOKEN_PREFIX, prefix) != 0 ||
 	    text[prefix + 64] != '.')
-		return fail_set(reterr_fail, FAIL_USAGE, "that is no enrolment token");
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"what [fleet] token_file has is no enrolment token");
 	snprintf(a->secret, sizeof(a->secret), "%s", text + prefix);
 	snprintf(a->pin, sizeof(a->pin), "%s", text + prefix + 65);
 	if (!is_digest(a->secret, raw) || !is_digest(a->pin, raw))
-		return fail_set(reterr_fail, FAIL_USAGE, "that is no enrolment token");
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"what [fleet] token_file has is no enrolment token");
 	return 0;
 }
 
@@ -1222,6 +1224,7 @@ int agent_new(struct agent_net *net, const struct agent_opts *opts, struct agent
 	      struct fail *reterr_fail)
 {
 	AUTO(agent_freep) struct agent *a = calloc(1, sizeof(*a));
+	struct fail stranger = {0};
 	int r;
 
 	if (!a)
@@ -1249,6 +1252,11 @@ int agent_new(struct agent_net *net, const struct agent_opts *opts, struct agent
 		r = agent_cert_host(a->key, a->host, reterr_fail);
 	if (r < 0)
 		return r;
+	if (!a->certificate && !a->secret[0]) {
+		fail_set(&stranger, FAIL_USAGE, "it needs an enrolment token%s%s",
+			 opts->no_token ? ": " : "", opts->no_token ? opts->no_token : "");
+		note(a, &stranger);
+	}
 	/* Hosts spread over the controllers. */
 	a->url = a->n_urls ? hash(a->host) % a->n_urls : 0;
 	plan_renewal(a);

@@ -112,6 +112,7 @@ struct agent_opts {		 /* strings are copied */
 	const char *controllers; /* "https://host:port ...", asked in turn; "": see kept.url */
 	const char *enroll;	 /* "https://host:port" of the enrolment, "" */
 	const char *token;	 /* "hfe1.SECRET.PIN", "" */
+	const char *no_token;	 /* why there is none; NULL */
 	const char *key;	 /* PEM: the host's; Ed25519, or of any type with outside */
 	const char *name;	 /* of the host, for people */
 	bool outside; /* the certificate is an outside authority's: not renewed here */

@@ -113,6 +113,7 @@ struct hotfixes {
 	struct drift *drift;
 	struct outcomes *outcomes;     /* that are owed; NULL: none was so far */
 	struct member *member;	       /* of a fleet; NULL */
+	struct fail no_member;	       /* why it is none, although [fleet] names a controller */
 	void (*changed)(void *cookie); /* told whenever a change comes a step further; NULL */
 	void *changed_cookie;
 	TAILQ_HEAD(, hotfix) list;

@@ -126,9 +126,11 @@ static void on_reconciled(size_t adopted, void *cookie)
 		event_base_loopbreak(d->base);
 		return;
 	}
-	if (member_new(d->hotfixes, record_host(d->record), &d->hotfixes->member, &fail) < 0)
+	if (member_new(d->hotfixes, record_host(d->record), &d->hotfixes->member, &fail) < 0) {
 		log_event(LOG_ERR, "no member of its fleet: %s%s%s", fail.message,
 			  fail.hint[0] ? "; " : "", fail.hint);
+		d->hotfixes->no_member = fail;
+	}
 	revoke_run(d->hotfixes);
 	restore_start(d->hotfixes, on_restored, d);
 	if (drift_start(d->hotfixes) < 0)

@@ -1044,17 +1044,20 @@ static json_t *on_report(void *cookie)
 			 (json_int_t)seq, "head", bytes_to_hex(hash, sizeof(hash), head));
 }
 
-json_t *member_json(struct member *m)
+json_t *member_json(const struct hotfixes *all)
 {
+	struct member *m = all->member;
 	char since[CLOCK_TIMESTAMP_BYTES], ends[CLOCK_TIMESTAMP_BYTES];
 	struct agent_status s;
 	const struct task *t;
-	json_t *words = json_array(), *doc;
+	json_t *words, *doc;
 
-	if (!m) {
-		json_decref(words);
-		return json_null();
-	}
+	if (!m)
+		return all->no_member.code == FAIL_NONE
+			       ? json_null()
+			       : json_pack("{s:s, s:s, s:s}", "host", all->host_id, "state",
+					   "off", "why", all->no_member.message);
+	words = json_array();
 	agent_status(m->agent, &s);
 	TAILQ_FOREACH(t, &m->tasks, link) {
 		doc = json_pack("{s:s, s:s, s:b}", "name", t->name, "action",
@@ -1075,19 +1078,22 @@ json_t *member_json(struct member *m)
 		(int)is_frozen(m), "hold", m->config->hold, "words", words);
 }
 
-bool member_complaint(struct member *m, char *ret_text, size_t room)
+bool member_complaint(const struct hotfixes *all, char *ret_text, size_t room)
 {
+	const struct member *m = all->member;
 	char since[CLOCK_TIMESTAMP_BYTES];
 	struct agent_status s;
 	uint64_t now_ms = clock_real_ms();
 
-	if (!m)
+	if (!m && all->no_member.code == FAIL_NONE)
 		return false;
+	if (!m) {
+		snprintf(ret_text, room, "it is no member: %.200s", all->no_member.message);
+		return true;
+	}
 	agent_status(m->agent, &s);
 	if (s.state == AGENT_STRANGER)
-		snprintf(ret_text, room, "it has no certificate%s%.200s",
-			 s.why->code == FAIL_NONE ? ": it needs an enrolment token" : ": ",
-			 s.why->code == FAIL_NONE ? "" : s.why->message);
+		snprintf(ret_text, room, "it has no certificate: %.200s", s.why->message);
 	else if (s.state == AGENT_WAITING &&
 		 (!s.since_ms || now_ms - s.since_ms > COMPLAINT_AFTER_MS))
 		snprintf(ret_text, room, "no controller can be reached since %s: %.200s",
@@ -1115,8 +1121,8 @@ static const struct agent_engine engine = {.report = on_report,
 					   .keep = on_keep};
 
 /* A file that is named must be there, but for the token: it is used up. */
-static int read_text(const char *path, const char *what, bool may_miss, char **ret_text,
-		     struct fail *reterr_fail)
+static int read_text(const struct config *c, const char *path, const char *what, bool may_miss,
+		     char **ret_text, struct fail *reterr_fail)
 {
 	uint8_t *buf = NULL;
 	size_t len;
@@ -1129,8 +1135,9 @@ static int read_text(const char *path, const char *what, bool may_miss, char **r
 	if (r == -ENOENT && may_miss)
 		return 0;
 	if (r < 0)
-		return fail_set(reterr_fail, FAIL_USAGE, "[fleet] %s: %s: %s", what, path,
-				strerror(-r));
+		return fail_set(reterr_fail, FAIL_USAGE, "[fleet] %s: %s: %s%s%s", what, path,
+				strerror(-r), r == -EACCES ? ": for user " : "",
+				r == -EACCES ? c->user : "");
 	while (len && strchr(" \t\r\n", buf[len - 1]))
 		buf[--len] = 0;
 	*ret_text = (char *)buf;
@@ -1157,21 +1164,22 @@ static int start_agent(struct member *m, const struct key *host, struct fail *re
 	const struct config *c = m->config;
 	AUTO_FREE char *token = NULL, *ca = NULL, *certificate = NULL;
 	AUTO(key_pem_freep) char *key = NULL;
+	char no_token[CONFIG_PATH_BYTES + 16] = "[fleet] token_file names none";
 	struct utsname uts;
 	struct agent_opts opts = {.controllers = c->controller,
 				  .enroll = c->enroll,
 				  .outside = c->fleet_certificate[0],
 				  .engine = &engine,
 				  .cookie = m};
-	int r = read_text(c->token_file, "token_file", true, &token, reterr_fail);
+	int r = read_text(c, c->token_file, "token_file", true, &token, reterr_fail);
 
 	if (r == 0)
-		r = read_text(c->fleet_ca, "ca", false, &ca, reterr_fail);
+		r = read_text(c, c->fleet_ca, "ca", false, &ca, reterr_fail);
 	if (r == 0)
-		r = read_text(c->fleet_certificate, "certificate", false, &certificate,
+		r = read_text(c, c->fleet_certificate, "certificate", false, &certificate,
 			      reterr_fail);
 	if (r == 0)
-		r = read_text(c->fleet_key, "key", false, &key, reterr_fail);
+		r = read_text(c, c->fleet_key, "key", false, &key, reterr_fail);
 	if (r < 0)
 		return r;
 	if (!key && !host)
@@ -1184,6 +1192,10 @@ static int start_agent(struct member *m, const struct key *host, struct fail *re
 	opts.name = uts.nodename;
 	opts.key = key;
 	opts.token = token;
+	if (c->token_file[0])
+		snprintf(no_token, sizeof(no_token), "%s %s", c->token_file,
+			 token ? "is empty" : "is not there");
+	opts.no_token = no_token;
 	opts.kept = (struct agent_kept){
 		.seq = m->kept.seq,
 		.revocation = m->kept.revocation,

@@ -47,10 +47,10 @@ struct member;
 int member_new(struct hotfixes *all, const struct key *host_or_null, struct member **ret_member,
 	       struct fail *reterr_fail);
 struct member *member_free(struct member *m);
-/* For status; null without. */
-json_t *member_json(struct member *m);
+/* For status; null where no fleet is configured. */
+json_t *member_json(const struct hotfixes *all);
 /* What the doctor is to say of it; false: nothing. */
-bool member_complaint(struct member *m, char *ret_text, size_t room);
+bool member_complaint(const struct hotfixes *all, char *ret_text, size_t room);
 
 /* ---- rules, pure ---------------------------------------------------------------------------- */
 

@@ -324,8 +324,10 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 					    [POLICY_BOOT_OFF] = "off",
 					    [POLICY_BOOT_HELD] = "held"};
 	json_t *hotfixes = json_array();
+	AUTO(trust_freep) struct trust *trust = NULL;
 	AUTO_JSON json_t *names = json_object();
 	struct hotfix *h;
+	struct fail fail;
 	char warning[256];
 	const char *name;
 	json_t *none;
@@ -338,6 +340,9 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 	json_object_foreach(names, name, none)
 		json_array_append_new(hotfixes, hotfix_json(all, name));
 	authority_warning(all->store, warning, sizeof(warning));
+	if (!warning[0] && authority_trust(all->store, &trust, &fail) < 0)
+		snprintf(warning, sizeof(warning), "%.200s: hotfixctl trust import ROOT",
+			 fail.message);
 	return json_pack(
 		"{s:i, s:{s:s, s:i, s:i, s:I, s:s, s:o, s:s, s:s, s:s, s:I, s:s}, s:o, s:o, s:s, s:o, s:o}",
 		"schema_version", 1, "daemon", "version", HOTFIX_VERSION, "pid", (int)d->pid,
@@ -346,7 +351,7 @@ json_t *report_status(struct hotfixes *all, const struct report_daemon *d)
 		"bpffs", d->bpffs, "socket", d->socket, "adopted", (json_int_t)d->adopted,
 		"kill_switch", boots[all->boot], "kernel", kernel_json(d->lsm), "trust_warning",
 		warning[0] ? json_string(warning) : json_null(), "host_id", all->host_id,
-		"fleet", member_json(all->member), "hotfixes", hotfixes);
+		"fleet", member_json(all), "hotfixes", hotfixes);
 }
 
 static int add_version(const struct store_version *v, void *cookie)

@@ -259,7 +259,7 @@ static void add_checks(struct api *a, const json_t *report)
 						"root", "status", "warn", "value", warning,
 						"how", "the root in force", "why", "hint",
 						"hotfixctl trust rotate makes the next one"));
-	if (checks && member_complaint(a->c.hotfixes->member, warning, sizeof(warning)))
+	if (checks && member_complaint(a->c.hotfixes, warning, sizeof(warning)))
 		json_array_append_new(
 			checks,
 			json_pack(

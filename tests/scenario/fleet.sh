@@ -164,6 +164,26 @@ test_a_host_enrols_with_its_token_and_says_how_it_is() {
 	json '.fleet.certificate_ends | length' 24
 }
 
+test_a_host_that_cannot_enrol_says_why() {
+	use stranger
+	trusting
+	printf '[fleet]\nenroll = https://127.0.0.1:1\ntoken_file = %s\n' "$T/stranger/none" >"$T/stranger/conf"
+	again
+	expect 0 hotfixctl status
+	says "fleet: stranger, .*$T/stranger/none is not there"
+	echo 'hfe1.nonsense' >"$T/stranger/none"
+	again
+	expect 0 hotfixctl status
+	says 'fleet: off: .*token_file has is no enrolment token'
+	# The loop is another user than who wrote it.
+	chmod 600 "$T/stranger/none"
+	again
+	expect 0 hotfixctl status
+	says 'fleet: off: .*token_file: .*Permission denied: for user'
+	hotfixctl doctor >"$out" 2>"$err" || :
+	says 'it is no member: .*Permission denied'
+}
+
 test_a_version_is_fetched_tried_and_committed_and_the_next_one_after_it() {
 	use applied
 	member
