@@ -440,7 +440,7 @@ const struct command command_table[] = {
 	{"rollout start", roll_run_start, COMMAND_ROLLOUT, "NAME[@SERIAL]", 1, 1,
 	 COMPLETE_FILES, rollout_start_opts, "bring a version to the fleet, wave by wave",
 	 "One host of each kernel build is first. Prints the id of the rollout. An active\n"
-	 "rollout of the same hot-fix gives way to it, or it is refused (on_newer).",
+	 "rollout of another version gives way to it, or it is refused (on_newer).",
 	 "hotfixctl rollout start my-cubic@3 --target role=web --watch\n"},
 	{"rollout submit", roll_run_verb, COMMAND_ROLLOUT, "ID", 1, 1, COMPLETE_NOTHING,
 	 reason_opts, "begin a draft", NULL,

@@ -35,6 +35,7 @@ struct planning {
 	size_t unreported;
 	char other[OTHERS_MAX][ROLLOUT_ID_BYTES];
 	size_t n_others, next_other;
+	struct fail blocked; /* by a rollout that does not give way */
 };
 
 static void planning_free(void *state)
@@ -311,6 +312,8 @@ static int finish(struct call *call)
 	if (call->o->c->director &&
 	    director_ready(call->o->c->director, roots_trust(call->o->c->roots), &fail) < 0)
 		json_array_append_new(problems, json_string(fail.message));
+	if (p->blocked.code != FAIL_NONE)
+		json_array_append_new(problems, json_string(p->blocked.message));
 	json_object_set_new(p->plan, "schema_version", json_integer(1));
 	json_object_set_new(p->plan, "name", json_string(p->name));
 	json_object_set_new(p->plan, "serial", json_integer((json_int_t)p->serial));
@@ -396,23 +399,60 @@ static int on_plan_guards(struct call *call, struct fleet_answer *a)
 			 on_plan_hosts);
 }
 
+/* It brings something to hosts, or will. */
+static bool is_under_way(const char *state)
+{
+	static const enum rollout_state idle[] = {ROLLOUT_DRAFT, ROLLOUT_ABORTING,
+						  ROLLOUT_ROLLING_BACK,
+						  ROLLOUT_ROLLBACK_INCOMPLETE};
+
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		if (strcmp(state, rollout_state_name(idle[i])) == 0)
+			return false;
+	return true;
+}
+
+/* May a rollout of the same hot-fix take the place of this one, which has not ended? */
+static int may_follow(struct call *call, const struct fleet_rollout *row)
+{
+	AUTO_JSON json_t *doc = json_loads(row->state, 0, NULL);
+	const char *state = json_string_value(json_object_get(doc, "state"));
+	const char *on_newer =
+		json_string_value(json_object_get(json_object_get(doc, "spec"), "on_newer"));
+	const struct planning *p = call->state;
+
+	if (on_newer && strcmp(on_newer, "refuse") == 0) {
+		oper_fail(call, FAIL_CONFLICT,
+			  "rollout %s of %s is under way, and gives way to none", row->id,
+			  row->name);
+		return oper_hint(call, "wait for its end, or abort it");
+	}
+	/* Asked for twice: the second would be without the knobs of the first, as often as not. */
+	if (state && is_under_way(state) &&
+	    (uint64_t)json_integer_value(json_object_get(doc, "serial")) == p->serial) {
+		oper_fail(call, FAIL_CONFLICT, "rollout %s brings %s@%" PRIu64 " already: %s",
+			  row->id, row->name, p->serial, state);
+		return oper_hint(call,
+				 "hotfixctl rollout watch %s; rollout abort %s makes room for "
+				 "another",
+				 row->id, row->id);
+	}
+	return 0;
+}
+
 static int on_plan_rollouts(struct call *call, struct fleet_answer *a)
 {
 	struct planning *p = call->state;
 	struct fleet_rollout row;
 
 	while (fleet_next_rollout(a, &row)) {
-		AUTO_JSON json_t *state = json_loads(row.state, 0, NULL);
-		const char *on_newer = json_string_value(
-			json_object_get(json_object_get(state, "spec"), "on_newer"));
-
 		if (strcmp(row.name, p->name) != 0)
 			continue;
-		if (p->starts && p->stores && on_newer && strcmp(on_newer, "refuse") == 0) {
-			oper_fail(call, FAIL_CONFLICT,
-				  "rollout %s of %s is under way, and gives way to none",
-				  row.id, row.name);
-			return oper_hint(call, "wait for its end, or abort it");
+		if (p->starts && may_follow(call, &row) < 0) {
+			if (p->stores)
+				return -fail_errno(call->fail.code);
+			p->blocked = call->fail;
+			continue;
 		}
 		if (p->n_others == OTHERS_MAX)
 			return oper_fail(call, FAIL_CONFLICT,
@@ -448,8 +488,8 @@ static int on_plan_bundles(struct call *call, struct fleet_answer *a)
 				  p->name, p->serial);
 		else
 			oper_fail(call, FAIL_NOT_FOUND, "no bundle of %s is in stock", p->name);
-		return oper_hint(call, "hotfixctl stock list shows what is; hotfixctl import "
-				       "brings more");
+		return oper_hint(call, "hotfixctl stock list shows what is; hotfixctl stock "
+				       "add brings more");
 	}
 	r = new_rollout(call, &p->rollout);
 	if (r == 0)

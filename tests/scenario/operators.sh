@@ -322,6 +322,24 @@ test_a_gate_waits_for_somebody_and_an_abort_is_final() {
 	says 'has ended|cannot be resumed'
 }
 
+test_the_same_version_is_not_started_twice() {
+	fresh twice
+	started twice@1 --spec "$T/gate.yaml"
+	expect 9 fleetctl rollout start twice
+	says "rollout $id brings twice@1 already" "rollout watch $id"
+	expect 0 fleetctl rollout plan twice
+	says "it could not start.* $id brings"
+	expect 9 fleetctl rollout watch "$id" --until-paused --wait 5m
+	pauses gate || fail "not at its gate: $(cat "$out")"
+	pack twice 2 cc_reno_v2
+	expect 0 fleetctl stock add "$bundle"
+	expect 0 fleetctl rollout start twice@2 --draft
+	expect 0 fleetctl rollout abort "$id"
+	expect 9 fleetctl rollout watch "$id" --wait 5m
+	started twice@1 --spec "$T/gate.yaml"
+	expect 0 fleetctl rollout abort "$id"
+}
+
 test_an_abort_takes_back_even_a_first_version() {
 	fresh taken
 	started taken --spec "$T/gate.yaml"
