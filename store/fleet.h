@@ -141,6 +141,9 @@ int fleet_hosts_silent(struct fleet *f, uint64_t ms, uint32_t limit, fleet_done_
 /* All of them, by id: nothing else is said of them but silent_ms. */
 int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie);
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host);
+/* For how long no controller has heard of any host. */
+int fleet_heard(struct fleet *f, fleet_done_fn done, void *cookie);
+uint64_t fleet_heard_ms(const struct fleet_answer *a); /* 0: there is none, too */
 
 /* labels NULL: as they are. */
 int fleet_set_host(struct fleet *f, const char *id, const char *labels, bool held,

@@ -290,6 +290,19 @@ int fleet_silent(struct fleet *f, uint64_t ms, fleet_done_fn done, void *cookie)
 		"u", ms);
 }
 
+int fleet_heard(struct fleet *f, fleet_done_fn done, void *cookie)
+{
+	return FLEET_ASK(f, done, cookie, 0,
+			 "SELECT (SELECT hotfix_now_ms()) - MAX(at_ms) FROM seen", "");
+}
+
+uint64_t fleet_heard_ms(const struct fleet_answer *a)
+{
+	uint64_t ms = a->r < 0 ? 0 : db_u64(db_get(a->batch, 0, 0), 0);
+
+	return ms > INT64_MAX ? 0 : ms; /* a clock that was set back */
+}
+
 bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host)
 {
 	struct db_row row;

@@ -189,17 +189,68 @@ static void ask_guards(struct owner *o)
 
 /* ---- who is silent --------------------------------------------------------------------------------- */
 
-/* Nobody heard of it for so long, as far as somebody listened. */
-static uint64_t silent_ms(const struct owner *o, uint64_t ms)
+/*
+ * What could not be kept until now is no silence. Hosts that were refused, or found nobody, wait
+ * before they come again, and are not there for as long.
+ */
+static void was_deaf(struct owner *o, uint64_t again_ms)
 {
-	uint64_t watched_ms = clock_up_ms() - o->watching_up_ms;
+	uint64_t from_ms = clock_up_ms() + again_ms;
 
-	return ms < watched_ms ? ms : watched_ms;
+	if (o->watching_up_ms < from_ms)
+		o->watching_up_ms = from_ms;
 }
 
-uint64_t owner_missed(const struct owner *o, uint64_t ms)
+/* Hosts ask less often the longer nobody answers. */
+static uint64_t absent_ms(uint64_t ms)
 {
-	return silent_ms(o, ms) / o->c->settings->heartbeat_ms;
+	return ms < OWNER_ABSENT_MS / 4 ? 4 * ms : OWNER_ABSENT_MS;
+}
+
+/* The disk is full, somebody has the database locked, more came than could be taken. */
+static void watch_writes(struct owner *o)
+{
+	uint64_t refused = o->c->reports ? reports_stats(o->c->reports).refused : 0;
+	struct database_writes writes;
+
+	database_writes(o->c->database, &writes);
+	if (writes.failed_up_ms == o->failed_up_ms && refused == o->refused)
+		return;
+	if (writes.failed_up_ms != o->failed_up_ms)
+		o->back_up_ms = clock_up_ms();
+	o->failed_up_ms = writes.failed_up_ms;
+	o->refused = refused;
+	was_deaf(o, OWNER_AGAIN_MS);
+}
+
+uint64_t owner_missed(struct owner *o, uint64_t ms)
+{
+	uint64_t up_ms = clock_up_ms(), watched_ms;
+
+	watch_writes(o);
+	watched_ms =
+		o->heard_known && up_ms > o->watching_up_ms ? up_ms - o->watching_up_ms : 0;
+	return (ms < watched_ms ? ms : watched_ms) / o->c->settings->heartbeat_ms;
+}
+
+static void on_heard(struct fleet_answer *a, void *cookie)
+{
+	struct owner *o = cookie;
+	uint64_t ms;
+
+	if (!is_answer(a, &o->listening))
+		return;
+	ms = fleet_heard_ms(a);
+	if (ms > 2 * o->c->settings->heartbeat_ms) /* no controller was there */
+		was_deaf(o, absent_ms(ms));
+	o->heard_known = true;
+	fleet_answer_free(a);
+}
+
+static void ask_heard(struct owner *o)
+{
+	if (!o->heard_known && !o->listening)
+		o->listening = fleet_heard(o->c->fleet, on_heard, o) == 0;
 }
 
 static bool take_silent(struct fleet_answer *a, struct silences *ret)
@@ -304,37 +355,32 @@ static void lose(struct owner *o)
 	o->lost = true;
 }
 
-static uint64_t failed_writes(const struct owner *o)
-{
-	return o->stats.failed_writes +
-	       (o->c->reports ? reports_stats(o->c->reports).failed : 0);
-}
-
 static void watch_database(struct owner *o)
 {
 	uint64_t up_ms = clock_up_ms();
+	struct database_writes writes;
 	struct fail why;
 	uint64_t away_ms = database_away_ms(o->c->database, &why);
 
 	/* Who did not run was away as well. */
 	if (o->ticked_up_ms && up_ms - o->ticked_up_ms > OWNER_LOST_MS) {
 		lose(o);
-		o->back_up_ms = o->watching_up_ms = up_ms;
+		o->back_up_ms = up_ms;
+		was_deaf(o, absent_ms(up_ms - o->ticked_up_ms));
 	}
 	o->ticked_up_ms = up_ms;
-	if (away_ms > OWNER_LOST_MS)
+	watch_writes(o);
+	database_writes(o->c->database, &writes);
+	if (away_ms > OWNER_LOST_MS || writes.failing_ms > OWNER_LOST_MS)
 		lose(o);
 	if (o->away && !away_ms) {
-		o->back_up_ms = o->watching_up_ms = up_ms;
+		o->back_up_ms = up_ms;
 		o->renewal_up_ms = 0; /* others may have claimed what was ours */
+		was_deaf(o, OWNER_AGAIN_MS);
 	}
 	o->away = away_ms > 0;
-	/* Nor is heard of whose heartbeats cannot be kept: the disk is full, somebody has it locked. */
-	if (failed_writes(o) != o->failed_writes) {
-		o->failed_writes = failed_writes(o);
-		o->back_up_ms = o->watching_up_ms = up_ms;
-	}
-	if (o->lost && !o->away && up_ms - o->back_up_ms >= o->c->settings->heartbeat_ms) {
+	if (o->lost && !o->away && !writes.failing_ms &&
+	    up_ms - o->back_up_ms >= o->c->settings->heartbeat_ms) {
 		log_event(LOG_NOTICE, "what happens can be written again");
 		o->lost = false;
 	}
@@ -365,6 +411,7 @@ static void on_tick(evutil_socket_t fd, short what, void *cookie)
 		return;
 	renew(o);
 	claim(o);
+	ask_heard(o);
 	owner_ask_requests(o);
 	if (clock_up_ms() - o->guarded_up_ms >= OWNER_GUARDS_MS || !o->guards)
 		ask_guards(o);
@@ -448,6 +495,7 @@ int owner_new(struct controller *c, struct owner **ret_owner, struct fail *reter
 	if (!o->work || !o->timer || event_add(o->timer, &every) < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	claim(o);
+	ask_heard(o);
 	ask_guards(o);
 	*ret_owner = take_ptr(o);
 	return 0;

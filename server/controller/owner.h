@@ -11,14 +11,15 @@
  * Lease    10 s, renewed every 3 s, by a name that no other process has. Who lost it finds
  *          another epoch at his next write, and drops the rollout.
  * Silence  a host is silent as long as nobody heard of it, but not longer than this process has
- *          watched and the database was there.
+ *          watched, and what it heard could be stored. After a time without, a host has as long as
+ *          one that was told to come again, or found nobody, may wait before it does.
  * Waiting  a rollout that cannot be served (no bundle, a freeze, its windows or that they cannot be
  *          told here, hosts that another one holds) is told that its window is closed, and why.
  * Signing  when the director cannot sign (no root, one that names another key), rollouts pause
  *          (director_lost). A step whose words could not be signed is dropped as a whole and read again;
  *          what operators asked for is still there, and is heeded without such words.
- * Lost     when the database was away for 10 s rollouts pause (engine_lost) until it has been back
- *          for a heartbeat.
+ * Lost     when the database was away, or stored nothing, for 10 s rollouts pause (engine_lost) until
+ *          it has been back for a heartbeat.
  *
  * Context    loop thread, in slices: a page of 256 hosts, 64 signatures.
  */

@@ -25,6 +25,8 @@
 #define OWNER_LOST_MS	  10000
 #define OWNER_RETRY_MS	  1000
 #define OWNER_BLOCKED_MS  5000
+#define OWNER_AGAIN_MS	  40000 /* who was told to come again (503) has come: serve.c, agent.c */
+#define OWNER_ABSENT_MS	  300000 /* and who found nobody: AGENT_BACKOFF_MAX_MS */
 #define OWNER_SIGN_MS	  5000
 #define OWNER_SIGN_MAX_MS 300000
 #define OWNER_WINDOWS_MS  60000
@@ -58,14 +60,14 @@ struct owner {
 	struct silences silent;
 
 	/* a question is under way; it is to be asked again */
-	bool claiming, renewing, asking, guarding, looking;
+	bool claiming, renewing, asking, guarding, looking, listening;
 	bool ask_again, guard_again;
 	uint64_t ticked_up_ms, renewed_up_ms, renewal_up_ms, guarded_up_ms, looked_up_ms;
-	uint64_t watching_up_ms; /* since then heartbeats are heard and kept */
+	uint64_t watching_up_ms; /* since then all who are there have been heard of */
+	bool heard_known;	 /* how long nobody was heard of before this process began */
 	bool away, lost;
 	uint64_t back_up_ms;
-	uint64_t
-		failed_writes; /* ours and those of heartbeats, when they were looked at last */
+	uint64_t failed_up_ms, refused; /* what could not be kept, when it was looked at last */
 	uint64_t started_up_ms;
 	uint64_t targets; /* guards_targets() */
 
@@ -152,7 +154,9 @@ struct charge {
 /* ---- owner.c ---- */
 void owner_go(struct owner *o); /* the charges have work */
 void owner_ask_requests(struct owner *o);
-uint64_t owner_missed(const struct owner *o, uint64_t silent_ms);
+/* So many heartbeats of a host, silent for so long by the database, were missed by somebody who
+ * listened, and kept what he heard. */
+uint64_t owner_missed(struct owner *o, uint64_t silent_ms);
 
 /* ---- owner_charge.c ---- */
 int charge_new(struct owner *o, const char *id, uint64_t epoch);

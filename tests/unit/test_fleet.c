@@ -659,8 +659,12 @@ static void those_who_are_silent_are_listed_by_name(void **state)
 	struct fleet_host h;
 
 	(void)state;
+	must(DO0(fleet_heard));
+	assert_int_equal(fleet_heard_ms(a), 0);
 	must(enrol("h2", NULL, 1));
 	must(enrol("h1", NULL, 2));
+	must(DO0(fleet_heard));
+	assert_true(fleet_heard_ms(a) < HOUR);
 	must(DO(fleet_silent, 0));
 	assert_true(fleet_next_host(a, &h));
 	assert_string_equal(h.id, "h1");

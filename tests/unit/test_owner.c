@@ -6,7 +6,9 @@
  */
 
 #include <event2/event.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 #include "lib/clock.h"
 #include "lib/json.h"
@@ -960,6 +962,67 @@ static void who_is_lost_in_his_trial_counts_as_failed(void **state)
 	UNTIL(host_is_in("r1", s, "committed"));
 }
 
+static void turn_for(uint64_t ms)
+{
+	for (uint64_t until = clock_up_ms() + ms; clock_up_ms() < until;)
+		turn();
+}
+
+static void room_on_disk(rlim_t bytes)
+{
+	struct rlimit l = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+
+	assert_ok(setrlimit(RLIMIT_FSIZE, &l));
+}
+
+/* Hosts whose reports were refused wait, much longer than three heartbeats. */
+static void who_comes_late_after_a_full_disk_was_not_silent(void **state)
+{
+	struct owner_stats stats;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		join("6.1", BEFORE)->stays = true;
+	submit("r1", QUICK);
+	UNTIL(host_is_in("r1", &sims[0], "trial") || host_is_in("r1", &sims[1], "trial") ||
+	      host_is_in("r1", &sims[2], "trial") || host_is_in("r1", &sims[3], "trial"));
+	signal(SIGXFSZ, SIG_IGN);
+	room_on_disk(0);
+	skew_ms += 61000; /* the rollout's clock is to be written down */
+	do {
+		turn();
+		owner_stats(nodes[0].c.owner, &stats);
+	} while (!stats.failed_writes);
+	turn_for(2000);
+	room_on_disk(RLIM_INFINITY);
+	turn_for(5000);
+	assert_false(was("r1", "LOST"));
+	for (size_t i = 0; i < n_sims; i++) {
+		sims[i].stays = false;
+		if (strcmp(sims[i].state, "trial") == 0)
+			sims[i].then = "committed";
+	}
+	UNTIL(is_in("r1", "succeeded"));
+}
+
+/* Nor who has found no controller for long, and asks less often now. */
+static void who_comes_late_after_a_time_without_controllers_was_not_silent(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		join("6.1", BEFORE);
+	submit("r1", CAREFUL);
+	UNTIL(is_in("r1", "wave_baking"));
+	kill_9(&nodes[0]);
+	by_hand("UPDATE seen SET at_ms = at_ms - 600000");
+	by_hand("UPDATE rollout SET lease_until_ms = 0");
+	start(&nodes[1], "two");
+	turn_for(4500);
+	assert_false(was("r1", "LOST"));
+	ask_of("r1", "{'verb':'promote','actor':'bob'}");
+	UNTIL(is_in("r1", "succeeded"));
+}
+
 static void an_older_report_changes_nothing(void **state)
 {
 	struct sim *s, old;
@@ -1071,8 +1134,7 @@ static void without_its_database_a_rollout_pauses_and_goes_on_later(void **state
 	submit("r1", CAREFUL);
 	UNTIL(is_in("r1", "wave_baking"));
 	pg_stop(&pg, SIGKILL);
-	for (uint64_t until = clock_up_ms() + 12000; clock_up_ms() < until;)
-		turn();
+	turn_for(12000);
 	assert_null(pg_start(&pg));
 	while (db_state(fleet_db(f), NULL) < 0)
 		db_turn(fleet_db(f), 100);
@@ -1170,6 +1232,9 @@ int main(void)
 		EACH(what_is_asked_while_nothing_can_be_signed_is_done_when_it_can),
 		EACH(who_is_silent_before_he_began_is_not_waited_for),
 		EACH(who_is_lost_in_his_trial_counts_as_failed),
+		{"who comes late after a full disk was not silent",
+		 who_comes_late_after_a_full_disk_was_not_silent, on_file, end_world, NULL},
+		EACH(who_comes_late_after_a_time_without_controllers_was_not_silent),
 		EACH(an_older_report_changes_nothing),
 		EACH(a_newer_rollout_takes_over_what_the_older_one_had_not_begun),
 		EACH(a_newer_rollout_waits_for_one_that_does_not_give_way),
