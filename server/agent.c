@@ -18,6 +18,8 @@
 #define DOCUMENTS_BYTES_MAX (16U << 20)
 #define BUNDLE_BYTES_PER_S  4096 /* slower is not waited for */
 #define BUNDLE_MS	    60000
+#define PART_BYTES	    65536 /* so much of a bundle is kept at once, at least */
+#define PARTS_MAX	    32
 #define HEARTBEAT_MS	    30000 /* until the controller says */
 #define HEARTBEAT_MS_MIN    1000
 #define HEARTBEAT_MS_MAX    600000
@@ -35,7 +37,7 @@ enum task { CA, ENROLL, REPORT, DOCUMENTS, DESIRED, RENEW, FETCH, TASKS };
 struct fetched {
 	struct agent_word word; /* whose bundle it is */
 	uint8_t *buf;
-	size_t len;
+	size_t len, kept;	      /* kept: by the engine, durably */
 	unsigned int failed, spoiled; /* in a row */
 	bool told;
 	uint64_t at_ms; /* not before */
@@ -88,6 +90,7 @@ struct agent {
 	bool undelivered;
 	struct handed handed;
 	struct fetched fetch;
+	bool has_parts; /* the engine may have some */
 };
 
 static void run(struct agent *a);
@@ -676,6 +679,47 @@ static void fetch_clear(struct fetched *f)
 	*f = (struct fetched){0};
 }
 
+static void drop_parts(struct agent *a)
+{
+	if (a->has_parts && a->engine->drop_parts)
+		a->engine->drop_parts(a->cookie);
+	a->has_parts = false;
+	a->fetch.kept = 0;
+}
+
+/* The last part is never kept by itself: what is whole goes to the engine. */
+static void keep_part(struct agent *a, uint64_t at, const uint8_t *bytes, size_t len)
+{
+	struct fetched *f = &a->fetch;
+
+	if (!a->engine->keep_part || at > f->kept || at + len <= f->kept ||
+	    at + len >= f->word.bundle_bytes)
+		return;
+	a->has_parts = true;
+	if (a->engine->keep_part(f->word.bundle_sha256, f->kept, bytes + (f->kept - at),
+				 at + len - f->kept, a->cookie) == 0)
+		f->kept = at + len;
+}
+
+static void begin_fetch(struct agent *a, const struct agent_word *w)
+{
+	struct fetched *f = &a->fetch;
+
+	f->word = *w;
+	f->word.directive = NULL;
+	if (!a->engine->kept_part ||
+	    a->engine->kept_part(w->bundle_sha256, &f->buf, &f->len, a->cookie) < 0)
+		return;
+	f->kept = f->len;
+	if (f->len < w->bundle_bytes) {
+		log_event(LOG_INFO, "fleet bundle of %s goes on host=%.8s bytes=%zu", w->name,
+			  a->host, f->len);
+		return;
+	}
+	f->len = 0; /* it was said to be longer before */
+	drop_parts(a);
+}
+
 /* One at a time; what is half there is gone on with as long as it is wanted. */
 static void plan_fetch(struct agent *a, const struct agent_word *words, size_t n)
 {
@@ -685,7 +729,8 @@ static void plan_fetch(struct agent *a, const struct agent_word *words, size_t n
 		return;
 	if (a->fetch.word.has_bundle) {
 		w = find_bundle(words, n, a->fetch.word.bundle_sha256);
-		if (w && !a->engine->has_bundle(w->bundle_sha256, a->cookie)) {
+		if (w && w->bundle_bytes == a->fetch.word.bundle_bytes &&
+		    !a->engine->has_bundle(w->bundle_sha256, a->cookie)) {
 			a->fetch.word = *w;
 			a->fetch.word.directive = NULL;
 			return;
@@ -695,10 +740,10 @@ static void plan_fetch(struct agent *a, const struct agent_word *words, size_t n
 	for (size_t i = 0; i < n; i++)
 		if (words[i].has_bundle &&
 		    !a->engine->has_bundle(words[i].bundle_sha256, a->cookie)) {
-			a->fetch.word = words[i];
-			a->fetch.word.directive = NULL;
+			begin_fetch(a, &words[i]);
 			return;
 		}
+	drop_parts(a);
 }
 
 static struct agent_word *read_words(struct agent *a, size_t *ret_n)
@@ -959,6 +1004,17 @@ static int add_bytes(struct fetched *f, const uint8_t *bytes, size_t len)
 	return 0;
 }
 
+static void on_part(const struct agent_answer *so_far, void *cookie)
+{
+	struct agent *a = *(struct agent **)cookie;
+	const struct fetched *f = &a->fetch;
+
+	if (so_far->begun == 200)
+		keep_part(a, 0, so_far->body, so_far->len);
+	else if (so_far->begun == 206 && so_far->has_range && so_far->range_at == f->len)
+		keep_part(a, f->len, so_far->body, so_far->len);
+}
+
 static void on_fetched(const struct agent_answer *answer, void *cookie)
 {
 	struct agent *a = of(cookie, FETCH);
@@ -992,8 +1048,11 @@ static void on_fetched(const struct agent_answer *answer, void *cookie)
 		}
 		r = -EBADMSG;
 	}
+	if (r == 0)
+		keep_part(a, 0, f->buf, f->len);
 	if (r < 0) {
 		f->len = 0;
+		drop_parts(a);
 		f->spoiled++;
 		fail_set(&why, FAIL_BAD_DIGEST,
 			 "what was fetched is not the bundle that was named");
@@ -1019,8 +1078,12 @@ static void fetch(struct agent *a)
 		.bytes_max = left,
 		.deadline_ms = BUNDLE_MS + left * 1000 / BUNDLE_BYTES_PER_S,
 		.once = is_under_way(a, DESIRED),
+		.progress = on_part,
+		.progress_bytes = f->word.bundle_bytes / PARTS_MAX,
 	};
 
+	if (rq.progress_bytes < PART_BYTES)
+		rq.progress_bytes = PART_BYTES;
 	/* The whole of it comes from who knows no ranges. */
 	if (from)
 		rq.bytes_max = f->word.bundle_bytes;
@@ -1233,6 +1296,7 @@ int agent_new(struct agent_net *net, const struct agent_opts *opts, struct agent
 	a->engine = opts->engine;
 	a->cookie = opts->cookie;
 	a->outside = opts->outside;
+	a->has_parts = true;
 	a->backoff_ms = opts->backoff_ms ? opts->backoff_ms : AGENT_BACKOFF_MS;
 	a->backoff_max_ms = opts->backoff_max_ms ? opts->backoff_max_ms : AGENT_BACKOFF_MAX_MS;
 	a->answer_ms = opts->answer_ms ? opts->answer_ms : AGENT_ANSWER_MS;

@@ -104,6 +104,13 @@ struct agent_engine {
 	/* So soon, or earlier, something comes to an end that agent_changed() will tell of; 0: any moment,
 	 * UINT64_MAX: nothing that is known of. May be NULL. */
 	uint64_t (*ends_ms)(void *cookie);
+	/* What came so far of the bundle that is being fetched, durably: it is gone on with after a
+	 * restart. Of one bundle, in order; begun anew at 0. NULL: nothing is kept. */
+	int (*keep_part)(const uint8_t sha256[32], uint64_t at, const uint8_t *bytes,
+			 size_t len, void *cookie);
+	int (*kept_part)(const uint8_t sha256[32], uint8_t **ret_bytes, size_t *ret_len,
+			 void *cookie);
+	void (*drop_parts)(void *cookie); /* of any bundle */
 	/* Durably; a failure is tried again with the next change. */
 	int (*keep)(const struct agent_kept *kept, void *cookie);
 };

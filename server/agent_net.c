@@ -53,8 +53,9 @@ struct agent_call {
 	struct agent_net *net;
 	CURL *easy;
 	bool added; /* to the multi */
-	agent_done_fn done;
+	agent_done_fn done, progress;
 	void *cookie;
+	size_t progress_bytes, told;
 	char host[NAME_BYTES];
 	char port[8];
 	struct curl_slist *headers, *connect_to;
@@ -246,6 +247,20 @@ static void finish(struct agent_net *net)
 	}
 }
 
+static void tell_progress(struct agent_call *c)
+{
+	struct agent_answer so_far = c->answer;
+	long status = 0;
+
+	if (!c->progress || c->answer.len - c->told < c->progress_bytes)
+		return;
+	c->told = c->answer.len;
+	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+	so_far.begun = (int)status;
+	so_far.body = c->buf;
+	c->progress(&so_far, c->cookie);
+}
+
 static size_t on_data(char *data, size_t size, size_t n, void *cookie)
 {
 	struct agent_call *c = cookie;
@@ -270,6 +285,7 @@ static size_t on_data(char *data, size_t size, size_t n, void *cookie)
 	memcpy(c->buf + c->answer.len, data, len);
 	c->answer.len += len;
 	c->buf[c->answer.len] = 0;
+	tell_progress(c);
 	return len;
 }
 
@@ -572,6 +588,8 @@ int agent_call_start(struct agent_net *net, const struct agent_request *rq, agen
 	c->done = done;
 	c->cookie = cookie;
 	c->bytes_max = rq->bytes_max;
+	c->progress = rq->progress;
+	c->progress_bytes = rq->progress_bytes;
 	c->deadline_ms = rq->deadline_ms;
 	c->started_ms = mono_ms();
 	TAILQ_INSERT_TAIL(&net->calls, c, link);

@@ -13,6 +13,10 @@
  */
 
 struct agent_call;
+struct agent_answer;
+
+/* From the loop, once; the call is gone then. Of a failure, body is what came so far. */
+typedef void (*agent_done_fn)(const struct agent_answer *answer, void *cookie);
 
 struct agent_request {
 	const char *url;	  /* "https://host:port" */
@@ -25,6 +29,9 @@ struct agent_request {
 	size_t bytes_max;	  /* of the answer */
 	uint64_t deadline_ms;
 	bool once; /* nothing follows over this connection */
+	/* Each time that so much more has come: what came so far, as of a failure. It ends no call. */
+	agent_done_fn progress; /* NULL */
+	size_t progress_bytes;
 };
 
 struct agent_answer {
@@ -37,9 +44,6 @@ struct agent_answer {
 	uint64_t retry_after_ms; /* 0 none */
 	struct fail fail;	 /* the transport's, FAIL_NONE */
 };
-
-/* From the loop, once; the call is gone then. Of a failure, body is what came so far. */
-typedef void (*agent_done_fn)(const struct agent_answer *answer, void *cookie);
 
 /* -ENOMEM. The body is copied. */
 int agent_call_start(struct agent_net *net, const struct agent_request *request,

@@ -770,6 +770,33 @@ static void on_bundle(const struct agent_word *word, const uint8_t *bytes, size_
 	step(m);
 }
 
+static int on_keep_part(const uint8_t sha256[32], uint64_t at, const uint8_t *bytes, size_t len,
+			void *cookie)
+{
+	struct member *m = cookie;
+	int r = store_put_part(m->all->store, sha256, at, bytes, len);
+
+	if (r < 0)
+		log_event(LOG_WARNING, "part of a bundle not written error=\"%s\"",
+			  strerror(-r));
+	return r;
+}
+
+static int on_kept_part(const uint8_t sha256[32], uint8_t **ret_bytes, size_t *ret_len,
+			void *cookie)
+{
+	struct member *m = cookie;
+
+	return store_get_parts(m->all->store, sha256, ret_bytes, ret_len);
+}
+
+static void on_drop_parts(void *cookie)
+{
+	struct member *m = cookie;
+
+	store_drop_parts(m->all->store);
+}
+
 static void on_versions(struct agent_versions *ret_versions, void *cookie)
 {
 	AUTO(authority_freep) struct authority *a = NULL;
@@ -1118,6 +1145,9 @@ static const struct agent_engine engine = {.report = on_report,
 					   .has_bundle = on_has_bundle,
 					   .bundle = on_bundle,
 					   .ends_ms = on_ends,
+					   .keep_part = on_keep_part,
+					   .kept_part = on_kept_part,
+					   .drop_parts = on_drop_parts,
 					   .keep = on_keep};
 
 /* A file that is named must be there, but for the token: it is used up. */

@@ -186,6 +186,13 @@ static const char *const migrations[] = {
 	"	serial INTEGER NOT NULL,"
 	"	from_serial INTEGER NOT NULL,"
 	"	at_ms INTEGER NOT NULL) STRICT;",
+
+	/* 7 */
+	"CREATE TABLE part ("
+	"	sha256 BLOB NOT NULL CHECK(length(sha256) = 32),"
+	"	at INTEGER NOT NULL CHECK(at >= 0),"
+	"	bytes BLOB NOT NULL,"
+	"	PRIMARY KEY(sha256, at)) STRICT;",
 };
 
 int store_open(const char *path, struct store **ret_store, struct fail *reterr_fail)

@@ -124,6 +124,14 @@ int store_delete_word(struct store *s, const char *name, const char *rollout);
 int store_each_word(struct store *s, int (*fn)(const struct store_word *w, void *cookie),
 		    void *cookie);
 
+/* What came so far of the bundle that is being fetched: of one, in order. That of others goes. */
+int store_put_part(struct store *s, const uint8_t sha256[32], uint64_t at, const void *bytes,
+		   size_t len);
+/* From its first byte on, as far as there is no gap; -ENOENT */
+int store_get_parts(struct store *s, const uint8_t sha256[32], uint8_t **ret_bytes,
+		    size_t *ret_len);
+int store_drop_parts(struct store *s);
+
 /* By which rollout a version came to be committed, and what was committed before it. */
 struct store_origin {
 	char name[HOOK_NAME_MAX + 1], rollout[HOOK_NAME_MAX + 1];

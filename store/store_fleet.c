@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/bundle.h" /* BUNDLE_BYTES_MAX */
 #include "store/sql.h"
 #include "store/store.h"
 #include "store/store_private.h"
@@ -249,6 +250,59 @@ int store_delete_word(struct store *s, const char *name, const char *rollout)
 {
 	return sql_run(s->q, "DELETE FROM word WHERE name = ? AND rollout = ?", "ss", name,
 		       rollout);
+}
+
+int store_put_part(struct store *s, const uint8_t sha256[32], uint64_t at, const void *bytes,
+		   size_t len)
+{
+	bool mine;
+	int r = store_enter(s, &mine);
+
+	if (r < 0)
+		return r;
+	r = sql_run(s->q, "DELETE FROM part WHERE sha256 <> ? OR at >= ?", "bu",
+		    (const void *)sha256, (size_t)32, at);
+	if (r == 0)
+		r = sql_run(s->q, "INSERT INTO part(sha256, at, bytes) VALUES(?, ?, ?)", "bub",
+			    (const void *)sha256, (size_t)32, at, bytes, len);
+	return store_leave(s, mine, r);
+}
+
+int store_get_parts(struct store *s, const uint8_t sha256[32], uint8_t **ret_bytes,
+		    size_t *ret_len)
+{
+	AUTO(sql_rows_freep) struct sql_rows *rows = NULL;
+	AUTO_FREE uint8_t *all = NULL;
+	size_t len = 0;
+	int r;
+
+	r = sql_ask(s->q, &rows, "SELECT at, bytes FROM part WHERE sha256 = ? ORDER BY at", "b",
+		    (const void *)sha256, (size_t)32);
+	while (r == 0 && (r = sql_next(rows)) > 0) {
+		size_t n;
+		const void *bytes = sql_blob(rows, 1, &n);
+		uint8_t *grown;
+
+		r = 0;
+		if (sql_u64(rows, 0) != len || !n || n > BUNDLE_BYTES_MAX - len)
+			break;
+		grown = realloc(all, len + n);
+		if (!grown)
+			return -ENOMEM;
+		all = grown;
+		memcpy(all + len, bytes, n);
+		len += n;
+	}
+	if (r < 0 || !len)
+		return r < 0 ? r : -ENOENT;
+	*ret_bytes = take_ptr(all);
+	*ret_len = len;
+	return 0;
+}
+
+int store_drop_parts(struct store *s)
+{
+	return sql_run(s->q, "DELETE FROM part", "");
 }
 
 int store_each_word(struct store *s, int (*fn)(const struct store_word *w, void *cookie),

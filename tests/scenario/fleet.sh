@@ -217,6 +217,50 @@ test_a_version_is_fetched_tried_and_committed_and_the_next_one_after_it() {
 	settled
 }
 
+# Longer than what is kept at a time, for nothing else would be lost.
+test_what_has_come_of_a_bundle_is_not_fetched_again_after_a_restart() {
+	local from
+
+	use resumed
+	member
+	head -c 150000 /dev/urandom >"$T/resumed/pad"
+	llvm-objcopy --add-section .pad="$T/resumed/pad" "$foreign/cc_reno.bpf.o" "$T/resumed/long.o"
+	pack one 4 "$T/resumed/long.o" "$quick"
+	mv "$bundle" "$T/sealed/"
+	cp "$T/sealed/one@4.hotfix" "$h/bundles/$(sha256sum "$T/sealed/one@4.hotfix" | cut -d ' ' -f 1)"
+	echo 100000 >"$h/stall"
+	apply_word 4 0 1 r1
+	say
+	eventually part_is '>= 65536'
+	stop KILL
+	rm "$h/stall"
+	hotfixd --config "$T/resumed/conf"
+	becomes committed '' 1
+	hotfix_is one live 4 4
+	from=$(tail -n 1 "$h/ranges")
+	[ "$from" -ge 65536 ] && [ "$from" -le 100000 ] || fail "asked for it from byte $from on"
+	# Nothing of it stays, nor of one that nobody wants any more.
+	part_is '= 0' || fail 'something is left of it'
+	pack one 5 "$T/resumed/long.o" "$quick"
+	cp "$bundle" "$T/sealed/"
+	cp "$bundle" "$h/bundles/$(sha256sum "$bundle" | cut -d ' ' -f 1)"
+	echo 100000 >"$h/stall"
+	words=()
+	apply_word 5 4 2 r2
+	say
+	eventually part_is '>= 65536'
+	words=()
+	say
+	again
+	eventually part_is '= 0'
+	settled
+}
+
+# part_is CONDITION: so many bytes are kept of a bundle
+part_is() {
+	[ "$(sqlite3 "$state/state.db" "SELECT total(length(bytes)) $1 FROM part")" = 1 ]
+}
+
 test_what_is_held_or_frozen_here_waits_and_says_so() {
 	use held
 	member hold=one

@@ -6,6 +6,8 @@
  *	DIR/desired	   what it wants; parked while its generation is not above the one asked with
  *	DIR/documents	   roots, catalog and revocations, all of them at any time
  *	DIR/bundles/SHA256
+ *	DIR/ranges	   from which byte on it was asked for them, a line each
+ *	DIR/stall	   so many bytes of a bundle come, and then nothing, while it is there
  *	DIR/report, DIR/reports	   the newest report, and each one, a line each
  *
  * Prints "agents=PORT enroll=PORT token=TOKEN"; SIGHUP: DIR/desired is another now. "refuse": a
@@ -192,17 +194,51 @@ static void on_report(struct evhttp_request *req)
 	serve_answer(req, 200, json_pack("{s:O}", "seq", json_object_get(doc, "seq")));
 }
 
+static void on_gone(void *cookie)
+{
+	(void)cookie;
+}
+
+static void on_piece(void *cookie)
+{
+	(void)cookie;
+}
+
 static void on_bundle(struct evhttp_request *req, const char *sha)
 {
 	AUTO_FREE uint8_t *buf = NULL;
-	char name[128];
-	size_t len;
+	const char *range = evhttp_find_header(evhttp_request_get_input_headers(req), "Range");
+	AUTO_FREE char *stall = read_text("stall");
+	static const char type[] = "application/octet-stream";
+	char name[128], text[96];
+	size_t len, from = 0;
+	FILE *ranges;
 
 	snprintf(name, sizeof(name), "bundles/%.64s", sha);
-	if (strchr(sha, '/') || io_read_file(path_of(name), FILE_MAX, &buf, &len) < 0)
+	if (strchr(sha, '/') || io_read_file(path_of(name), FILE_MAX, &buf, &len) < 0) {
 		refuse(req, FAIL_NOT_FOUND, "no such bundle");
-	else
-		serve_answer_bytes(req, 200, "application/octet-stream", buf, len);
+		return;
+	}
+	if (range)
+		sscanf(range, "bytes=%zu-", &from);
+	ranges = fopen(path_of("ranges"), "a");
+	fprintf(ranges, "%zu\n", from);
+	fclose(ranges);
+	if (from >= len) {
+		refuse(req, FAIL_USAGE, "there is no more of it");
+		return;
+	}
+	if (range) {
+		snprintf(text, sizeof(text), "bytes %zu-%zu/%zu", from, len - 1, len);
+		evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Range",
+				  text);
+	}
+	if (stall) {
+		serve_begin(req, range ? 206 : 200, type, len - from, on_gone, NULL);
+		serve_piece(req, buf + from, strtoul(stall, NULL, 10), on_piece, NULL);
+	} else {
+		serve_answer_bytes(req, range ? 206 : 200, type, buf + from, len - from);
+	}
 }
 
 static void on_agent(struct evhttp_request *req, const struct ca_peer *peer, void *cookie)

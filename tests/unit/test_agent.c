@@ -84,6 +84,8 @@ static struct {
 	bool has_bundle;
 	uint8_t bundle[100000];
 	size_t bundle_len;
+	uint8_t part[100000], part_of[32];
+	size_t part_len;
 	struct fail why;
 	uint64_t seq, revocation, ends_ms;
 	char *certificate, *authorities, url[AGENT_URL_BYTES];
@@ -150,6 +152,35 @@ static void on_bundle(const struct agent_word *word, const uint8_t *bytes, size_
 	engine.has_bundle = true;
 }
 
+static int on_keep_part(const uint8_t sha256[32], uint64_t at, const uint8_t *bytes, size_t len,
+			void *cookie)
+{
+	(void)cookie;
+	assert_true(at == engine.part_len && len && at + len < sizeof(engine.part));
+	memcpy(engine.part_of, sha256, 32);
+	memcpy(engine.part + at, bytes, len);
+	engine.part_len = at + len;
+	return 0;
+}
+
+static int on_kept_part(const uint8_t sha256[32], uint8_t **ret_bytes, size_t *ret_len,
+			void *cookie)
+{
+	(void)cookie;
+	if (!engine.part_len || memcmp(engine.part_of, sha256, 32) != 0)
+		return -ENOENT;
+	*ret_bytes = malloc(engine.part_len);
+	memcpy(*ret_bytes, engine.part, engine.part_len);
+	*ret_len = engine.part_len;
+	return 0;
+}
+
+static void on_drop_parts(void *cookie)
+{
+	(void)cookie;
+	engine.part_len = 0;
+}
+
 static int on_keep(const struct agent_kept *kept, void *cookie)
 {
 	(void)cookie;
@@ -177,6 +208,9 @@ static const struct agent_engine functions = {.report = on_report,
 					      .has_bundle = on_has_bundle,
 					      .bundle = on_bundle,
 					      .ends_ms = on_ends,
+					      .keep_part = on_keep_part,
+					      .kept_part = on_kept_part,
+					      .drop_parts = on_drop_parts,
 					      .keep = on_keep};
 
 /* ---- the controller --------------------------------------------------------------------------- */
@@ -835,6 +869,7 @@ enum harm {
 	REDIRECT,
 	SILENT,
 	BREAKS_OFF, /* bundles: half of it, the rest when asked for that */
+	STALLS,	    /* bundles: nearly all of it, and then nothing; the rest as above */
 	LIES,	    /* bundles: others */
 };
 
@@ -918,6 +953,7 @@ static void answer_harm(SSL *ssl, enum harm harm, const char *request, const cha
 		for (;;)
 			pause();
 	case BREAKS_OFF:
+	case STALLS:
 		if (from) {
 			snprintf(head, sizeof(head),
 				 "HTTP/1.1 206 Part\r\nContent-Range: bytes %zu-%zu/%zu\r\n"
@@ -929,6 +965,11 @@ static void answer_harm(SSL *ssl, enum harm harm, const char *request, const cha
 			snprintf(head, sizeof(head),
 				 "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", len);
 			say(ssl, head);
+			if (harm == STALLS) {
+				write_all(ssl, bundle, len - 100);
+				for (;;)
+					pause();
+			}
 			write_all(ssl, bundle, len / 2);
 			SSL_shutdown(ssl);
 			shutdown(SSL_get_fd(ssl), SHUT_RDWR);
@@ -1140,6 +1181,56 @@ static void a_bundle_that_breaks_off_is_gone_on_with(void **state)
 	end_harm();
 }
 
+static void what_came_of_a_bundle_outlasts_the_agent(void **state)
+{
+	AUTO_FREE char *bundle = some_bundle(90000);
+	AUTO_FREE uint8_t *asked = NULL;
+	char url[64], range[64];
+	size_t len, kept;
+
+	(void)state;
+	start_harm(STALLS, bundle, 90000);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", harm_port);
+	join(url);
+	until(engine.part_len);
+	leave();
+	kept = engine.part_len;
+	assert_true(kept >= 65536 && kept < 90000);
+	join(url);
+	until(engine.bundles == 1);
+	assert_int_equal(engine.bundle_len, 90000);
+	assert_memory_equal(engine.bundle, bundle, 90000);
+	assert_int_equal(engine.part_len, 0);
+	assert_ok(io_read_file(harm_file, 1 << 20, &asked, &len));
+	snprintf(range, sizeof(range), "Range: bytes=%zu-", kept);
+	assert_non_null(strstr((char *)asked, range));
+	end_harm();
+}
+
+static void parts_that_are_of_something_else_are_no_use_and_go(void **state)
+{
+	AUTO_FREE char *bundle = some_bundle(80000);
+	char url[64];
+
+	(void)state;
+	start_harm(BREAKS_OFF, bundle, 80000);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", harm_port);
+	bytes_sha256(bundle, 80000, engine.part_of);
+	memset(engine.part, 'x', 30000);
+	engine.part_len = 30000;
+	join(url);
+	until(engine.bundles == 1);
+	assert_memory_equal(engine.bundle, bundle, 80000);
+	assert_int_equal(engine.part_len, 0);
+	leave();
+	/* What nobody wants any more. */
+	memset(engine.part_of, 7, sizeof(engine.part_of));
+	engine.part_len = 30000;
+	join(url);
+	until(!engine.part_len);
+	end_harm();
+}
+
 static void a_bundle_that_is_another_is_never_handed_on(void **state)
 {
 	AUTO_FREE char *bundle = some_bundle(5000);
@@ -1227,6 +1318,8 @@ int main(void)
 		T(answers_of_the_wrong_shape_lead_to_nothing),
 		T(an_endless_heartbeat_is_cut_and_an_endless_list_refused),
 		T(a_bundle_that_breaks_off_is_gone_on_with),
+		T(what_came_of_a_bundle_outlasts_the_agent),
+		T(parts_that_are_of_something_else_are_no_use_and_go),
 		T(a_bundle_that_is_another_is_never_handed_on),
 		T(a_bundle_longer_than_was_said_is_not_read_to_its_end),
 		T(a_bundle_is_fetched_once_over_the_same_connection),

@@ -172,12 +172,40 @@ static void the_status_of_the_fleet_is_one(void **state)
 	assert_string_equal((char *)buf, "newer");
 }
 
+static void what_came_of_a_bundle_is_there_after_a_restart(void **state)
+{
+	static const uint8_t one[32] = {1}, two[32] = {2};
+	AUTO_FREE uint8_t *buf = NULL, *first = NULL;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(store_get_parts(s, one, &buf, &len), -ENOENT);
+	assert_ok(store_put_part(s, one, 0, "abc", 3));
+	assert_ok(store_put_part(s, one, 3, "defg", 4));
+	again();
+	assert_int_equal(store_get_parts(s, two, &buf, &len), -ENOENT);
+	assert_ok(store_get_parts(s, one, &buf, &len));
+	assert_int_equal(len, 7);
+	assert_memory_equal(buf, "abcdefg", 7);
+	/* Begun anew, and what comes behind a gap is not there. */
+	assert_ok(store_put_part(s, one, 0, "A", 1));
+	assert_ok(store_put_part(s, one, 2, "C", 1));
+	assert_ok(store_get_parts(s, one, &first, &len));
+	assert_int_equal(len, 1);
+	/* There is one at most. */
+	assert_ok(store_put_part(s, two, 0, "x", 1));
+	assert_int_equal(store_get_parts(s, one, &first, &len), -ENOENT);
+	assert_ok(store_drop_parts(s));
+	assert_int_equal(store_get_parts(s, two, &first, &len), -ENOENT);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(trusted_time_never_runs_backwards),
+		TEST(what_came_of_a_bundle_is_there_after_a_restart),
 		TEST(a_nonce_counts_once_also_after_a_restart),
 		TEST(a_reset_mark_grows_anew),
 		TEST(a_mark_lowered_by_hand_is_raised_again),
