@@ -160,11 +160,17 @@ static void describe_hotfixes(const json_t *host, char *out, size_t room)
 static void describe_host(const json_t *h, char *out, size_t room)
 {
 	json_int_t pin = json_integer_value(json_object_get(h, "max_serial"));
+	const json_t *health = json_object_get(h, "health");
 	char pinned[48] = "";
 
 	if (pin)
 		snprintf(pinned, sizeof(pinned), "pinned to serial %lld ", pin);
-	snprintf(out, room, "%s%s%s%s", json_is_true(json_object_get(h, "held")) ? "held " : "",
+	snprintf(out, room, "%s%s%s%s%s%s",
+		 json_is_true(json_object_get(h, "held")) ? "held " : "",
+		 json_is_true(json_object_get(health, "hold")) ? "held by [fleet] hold there "
+							       : "",
+		 json_is_true(json_object_get(health, "freeze")) ? "frozen by a file there "
+								 : "",
 		 pinned,
 		 json_integer_value(json_object_get(h, "report")) ? "" : "has not reported ",
 		 text_of(h, "problem"));
@@ -239,6 +245,8 @@ static void print_host(const json_t *h)
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 			if (json_integer_value(json_object_get(v, keys[i])))
 				printf(" %s %s", keys[i], text_of(v, keys[i]));
+		if (json_is_true(json_object_get(v, "held")))
+			printf(" held or disabled there");
 		if (text_of(v, "rollout")[0])
 			printf(", %s in %s", text_of(v, "state"), text_of(v, "rollout"));
 		if (text_of(v, "code")[0])

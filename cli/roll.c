@@ -462,6 +462,34 @@ int roll_run_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	return 0;
 }
 
+/* Some hosts of it, and what they say. */
+static void print_hosts(const struct cli *c, const json_t *hosts, const char *what)
+{
+	const struct text_column columns[] = {
+		{"HOST", 0}, {"STATE", TEXT_COLORED}, {"KERNEL BUILD", 0}, {what, TEXT_WRAP}};
+	struct text_table *t;
+	const json_t *h;
+	size_t i;
+
+	if (!json_array_size(hosts))
+		return;
+	putchar('\n');
+	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
+	json_array_foreach(hosts, i, h)
+		text_table_line(t, text_short(text_of(h, "host")), text_of(h, "state"),
+				text_of(h, "stratum"), text_of(h, "code"));
+	text_table_print(t);
+}
+
+static void print_counts(const json_t *counts, const char *what)
+{
+	char text[512];
+
+	roll_describe_counts(counts, text, sizeof(text));
+	if (text[0])
+		printf("%s: %s\n", what, text);
+}
+
 static void print_status(const struct cli *c, const json_t *doc)
 {
 	static const struct text_column wave_columns[] = {
@@ -470,8 +498,6 @@ static void print_status(const struct cli *c, const json_t *doc)
 							     {"STATE", TEXT_COLORED},
 							     {"CANARY", 0},
 							     {"HOSTS", TEXT_WRAP}};
-	static const struct text_column trouble_columns[] = {
-		{"HOST", 0}, {"STATE", TEXT_COLORED}, {"KERNEL BUILD", 0}, {"CODE", TEXT_WRAP}};
 	size_t at = (size_t)json_integer_value(json_object_get(doc, "wave")), i;
 	struct text_table *t;
 	const char *key;
@@ -493,9 +519,12 @@ static void print_status(const struct cli *c, const json_t *doc)
 	roll_describe_finding(doc, text, sizeof(text));
 	if (text[0])
 		printf("%s\n", text);
-	printf("%s hosts, %s of at most %s under way, %s failed\n\n", text_of(doc, "eligible"),
+	printf("%s hosts, %s of at most %s under way, %s failed\n", text_of(doc, "eligible"),
 	       text_of(doc, "in_flight"), text_of(doc, "max_in_flight"),
 	       text_of(doc, "failed"));
+	print_counts(json_object_get(doc, "excluded"), "left out");
+	print_counts(json_object_get(doc, "deferred"), "later");
+	putchar('\n');
 	t = text_table_new(wave_columns, ARRAY_SIZE(wave_columns), c->color);
 	json_array_foreach(json_object_get(doc, "waves"), i, w) {
 		roll_describe_counts(json_object_get(w, "hosts"), text, sizeof(text));
@@ -511,14 +540,8 @@ static void print_status(const struct cli *c, const json_t *doc)
 				text_short(text_of(v, "canary")), text);
 	}
 	text_table_print(t);
-	if (!json_array_size(json_object_get(doc, "troubles")))
-		return;
-	putchar('\n');
-	t = text_table_new(trouble_columns, ARRAY_SIZE(trouble_columns), c->color);
-	json_array_foreach(json_object_get(doc, "troubles"), i, w)
-		text_table_line(t, text_short(text_of(w, "host")), text_of(w, "state"),
-				text_of(w, "stratum"), text_of(w, "code"));
-	text_table_print(t);
+	print_hosts(c, json_object_get(doc, "waiting"), "WAITS FOR");
+	print_hosts(c, json_object_get(doc, "troubles"), "CODE");
 }
 
 int roll_run_status(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -594,8 +617,9 @@ int roll_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 				       (size_t)json_integer_value(json_object_get(v, "wave")));
 
 		text_table_line(t, text_short(text_of(v, "id")), text_of(wave, "name"),
-				text_of(v, "state"), text_of(v, "why"), text_of(v, "stratum"),
-				text_of(v, "code"));
+				text_of(v, "state"),
+				text_of(v, text_of(v, "held_by")[0] ? "held_by" : "why"),
+				text_of(v, "stratum"), text_of(v, "code"));
 	}
 	text_table_print(t);
 	putchar('\n');

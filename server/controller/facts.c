@@ -152,6 +152,18 @@ static int read_report(const struct fleet_host *h, const struct facts_query *q, 
 	return 0;
 }
 
+static const char *held_by(const struct fleet_host *h, const json_t *health, const json_t *one)
+{
+	if (h->held)
+		return "an operator";
+	if (json_is_true(json_object_get(health, "hold")))
+		return "[fleet] hold of the host";
+	if (json_is_true(json_object_get(health, "freeze")))
+		return "freeze file of the host";
+	return json_is_true(json_object_get(one, "held")) ? "hold or disable on the host"
+							  : NULL;
+}
+
 int facts_read(const struct fleet_host *h, const struct facts_query *q, struct facts *ret_facts,
 	       struct fail *reterr_fail)
 {
@@ -170,9 +182,7 @@ int facts_read(const struct fleet_host *h, const struct facts_query *q, struct f
 	f.facts.labels = f.labels;
 	f.facts.committed = number(one, "committed");
 	f.facts.quarantined = has_number(json_object_get(one, "quarantined"), q->serial);
-	f.facts.held = h->held || json_is_true(json_object_get(health, "hold")) ||
-		       json_is_true(json_object_get(health, "freeze")) ||
-		       json_is_true(json_object_get(one, "held"));
+	f.facts.held_by = held_by(h, health, one);
 	f.facts.missed = q->heartbeat_ms ? h->silent_ms / q->heartbeat_ms : 0;
 	f.live = number(one, "live");
 	f.trial = number(one, "trial");

@@ -148,17 +148,25 @@ void guards_describe(const struct guards_one *one, char ret_text[GUARDS_WHY_BYTE
 	plain_make(ret_text, false);
 }
 
-bool guards_hold(const struct guards *g, const char *hotfix, const json_t *labels,
-		 uint64_t now_ms)
+const struct guards_one *guards_hold(const struct guards *g, const char *hotfix,
+				     const json_t *labels, uint64_t now_ms)
 {
-	for (size_t i = 0; i < g->n; i++) {
-		const json_t *target = json_object_get(g->freeze[i].scope, "target");
+	const struct guards_one *f;
+	size_t at = 0;
 
-		if (target && in_force(&g->freeze[i], now_ms) &&
-		    concerns(&g->freeze[i], hotfix) && spec_selects(target, labels))
-			return true;
+	while ((f = guards_next(g, hotfix, now_ms, &at))) {
+		const json_t *target = json_object_get(f->scope, "target");
+
+		if (target && in_force(f, now_ms) && spec_selects(target, labels))
+			return f;
 	}
-	return false;
+	return NULL;
+}
+
+const char *guards_name(const struct guards_one *one, char ret_text[GUARDS_NAME_BYTES])
+{
+	snprintf(ret_text, GUARDS_NAME_BYTES, "freeze %.40s", one->name);
+	return ret_text;
 }
 
 uint64_t guards_targets(const struct guards *g, uint64_t now_ms)

@@ -45,8 +45,12 @@ const struct guards_one *guards_next(const struct guards *g, const char *hotfix,
 				     uint64_t now_ms, size_t *at);
 /* Which, by whom, until when and why. */
 void guards_describe(const struct guards_one *one, char ret_text[GUARDS_WHY_BYTES]);
-bool guards_hold(const struct guards *g, const char *hotfix, const json_t *labels,
-		 uint64_t now_ms);
+/* The freeze that holds such a host; NULL: none. */
+const struct guards_one *guards_hold(const struct guards *g, const char *hotfix,
+				     const json_t *labels, uint64_t now_ms);
+/* Which, in a word or two. */
+#define GUARDS_NAME_BYTES 48
+const char *guards_name(const struct guards_one *one, char ret_text[GUARDS_NAME_BYTES]);
 /* Which of those that hold only some hosts are in force: hosts are to be looked at again when it changes. */
 uint64_t guards_targets(const struct guards *g, uint64_t now_ms);
 bool guards_quarantined(const struct guards *g, const uint8_t sha256[32]);

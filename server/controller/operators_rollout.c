@@ -23,7 +23,7 @@
 #include "store/bytes.h"
 
 #define VIEWS_MAX	16
-#define TROUBLES_MAX	50
+#define HOSTS_SHOWN_MAX 50
 #define HOSTS_PER_MS	10 /* of pause between two views of one rollout */
 #define PAUSE_MS_MAX	2000
 #define ROLLOUTS_MAX	1000 /* in one answer */
@@ -130,32 +130,44 @@ static void add_row(json_t *doc, const struct fleet_rollout *row)
 	json_object_set_new(doc, "now_ms", json_integer((json_int_t)clock_real_ms()));
 }
 
-/* What went wrong where: the first of them, each with its code. */
-static json_t *troubles_of(const struct rollout *r, struct fleet_answer *a)
+static bool is_trouble(const struct rollout_host *h)
 {
-	json_t *troubles = json_array();
+	enum host_state state = rollout_host_state(h);
+
+	return host_is(state, HOST_FAILED) || state == HOST_ROLLED_BACK ||
+	       state == HOST_ROLLBACK_FAILED || state == HOST_QUARANTINED;
+}
+
+/* Its word is there, and it says why it does not begin. */
+static bool is_waiting(const struct rollout_host *h)
+{
+	enum host_state state = rollout_host_state(h);
+
+	return host_is(state, HOST_FLIES) && !host_is(state, HOST_BEGUN);
+}
+
+/* The first of those hosts that have a code, or any of them. */
+static json_t *some_of(const struct rollout *r, struct fleet_answer *a,
+		       bool (*wanted)(const struct rollout_host *h), bool with_code)
+{
+	static const char *const keys[] = {"state", "code", "stratum", "wave"};
+	json_t *some = json_array();
 	struct fleet_rollout_host row;
 
 	a->next[1] = 0; /* once more from the first */
-	while (json_array_size(troubles) < TROUBLES_MAX && fleet_next_rollout_host(a, &row)) {
+	while (json_array_size(some) < HOSTS_SHOWN_MAX && fleet_next_rollout_host(a, &row)) {
 		const struct rollout_host *h = rollout_find(r, row.host);
-		json_t *doc;
+		AUTO_JSON json_t *doc = h && wanted(h) ? rollout_host_to_json(h) : NULL;
+		json_t *one;
 
-		if (!h || (!host_is(rollout_host_state(h), HOST_FAILED) &&
-			   rollout_host_state(h) != HOST_ROLLED_BACK &&
-			   rollout_host_state(h) != HOST_ROLLBACK_FAILED &&
-			   rollout_host_state(h) != HOST_QUARANTINED))
+		if (!doc || (with_code && !json_string_length(json_object_get(doc, "code"))))
 			continue;
-		doc = rollout_host_to_json(h);
-		json_array_append_new(troubles,
-				      json_pack("{s:s, s:O, s:O, s:O, s:O}", "host", row.host,
-						"state", json_object_get(doc, "state"), "code",
-						json_object_get(doc, "code"), "stratum",
-						json_object_get(doc, "stratum"), "wave",
-						json_object_get(doc, "wave")));
-		json_decref(doc);
+		one = json_pack("{s:s}", "host", row.host);
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+			json_object_set(one, keys[i], json_object_get(doc, keys[i]));
+		json_array_append_new(some, one);
 	}
-	return troubles;
+	return some;
 }
 
 /* With every host of it: who asks for that pays for it. */
@@ -213,7 +225,8 @@ static int on_whole(struct call *call, struct fleet_answer *a)
 	if (!doc)
 		return oper_no_memory(call);
 	add_row(doc, &row);
-	json_object_set_new(doc, "troubles", troubles_of(r, a));
+	json_object_set_new(doc, "troubles", some_of(r, a, is_trouble, false));
+	json_object_set_new(doc, "waiting", some_of(r, a, is_waiting, true));
 	v = make_view(call->o, row.id);
 	if (v) {
 		json_decref(v->doc);

@@ -437,11 +437,14 @@ static void feed_facts(struct charge *ch, const struct fleet_host *h, struct fac
 	const struct rollout_event report = {
 		.type = ROLLOUT_REPORT, .host = h->id, .report = &f->report};
 	bool known = rollout_find(ch->r, h->id);
+	const struct guards_one *freeze;
+	char name[GUARDS_NAME_BYTES];
 
 	f->facts.missed = owner_missed(o, h->silent_ms);
 	f->facts.quarantined = f->facts.quarantined || ch->told_quarantine;
-	f->facts.held =
-		f->facts.held || guards_hold(o->guards, ch->name, f->labels, o->c->real_ms());
+	freeze = guards_hold(o->guards, ch->name, f->labels, o->c->real_ms());
+	if (freeze && !f->facts.held_by)
+		f->facts.held_by = guards_name(freeze, name);
 	/* What it did comes before what it therefore is. */
 	if (known)
 		charge_tell(ch, &report);

@@ -136,7 +136,8 @@ struct rollout_facts {
 	uint64_t committed;   /* serial of this hot-fix there, 0 none */
 	uint64_t max_serial;  /* a pin, 0 none */
 	uint64_t missed;      /* heartbeats */
-	bool held, incompatible, quarantined, rebooting;
+	const char *held_by;  /* who wants nothing sent there, for people; NULL: nobody */
+	bool incompatible, quarantined, rebooting;
 };
 
 struct rollout_metric {

@@ -198,6 +198,7 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	const struct rollout_facts *f = ev->facts;
 	char stratum[ROLLOUT_KEY_BYTES], domain[ROLLOUT_KEY_BYTES];
 	bool offline = f->missed >= r->spec.lost_after, joins = !h, moved;
+	char held_by[ROLLOUT_CODE_BYTES];
 	uint32_t waves = selected(&r->spec, f->labels);
 
 	if (f->committed > INT64_MAX || f->max_serial > INT64_MAX)
@@ -205,13 +206,16 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	if (!rollout_id_is_good(ev->host))
 		return fail_set(reterr_fail, FAIL_USAGE, "a host's id has 1 to %d plain bytes",
 				ROLLOUT_ID_BYTES - 1);
+	snprintf(held_by, sizeof(held_by), "%s", f->held_by ? f->held_by : "");
+	plain_make(held_by, false);
 	rollout_group_key(&r->spec.stratify_by, f->labels, stratum);
 	rollout_group_key(&r->spec.spread_by, f->labels, domain);
 	if (!joins && strcmp(h->stratum->key, stratum) == 0 &&
 	    strcmp(h->domain->key, domain) == 0 && h->waves == waves &&
 	    h->committed == f->committed && h->max_serial == f->max_serial &&
-	    h->held == f->held && h->incompatible == f->incompatible &&
-	    h->quarantined == f->quarantined && h->rebooting == f->rebooting && !h->left) {
+	    h->held == (f->held_by != NULL) && strcmp(h->held_by, held_by) == 0 &&
+	    h->incompatible == f->incompatible && h->quarantined == f->quarantined &&
+	    h->rebooting == f->rebooting && !h->left) {
 		set_offline(r, h, offline);
 		return 0;
 	}
@@ -229,7 +233,8 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	h->waves = waves;
 	h->committed = f->committed;
 	h->max_serial = f->max_serial;
-	h->held = f->held;
+	h->held = f->held_by;
+	memcpy(h->held_by, held_by, sizeof(held_by));
 	h->incompatible = f->incompatible;
 	h->quarantined = f->quarantined;
 	h->rebooting = f->rebooting;
@@ -366,6 +371,23 @@ static int check_report(const struct rollout_report *rep, struct fail *reterr_fa
 	return 0;
 }
 
+/* Why it has not begun yet, in a word of its own. */
+static void take_wait(struct rollout *r, struct rollout_host *h,
+		      const struct rollout_report *rep)
+{
+	char code[ROLLOUT_CODE_BYTES];
+
+	if (rep->state != h->state || rep->word != h->word || host_is(h->state, HOST_BEGUN) ||
+	    !host_is(h->state, HOST_FLIES))
+		return;
+	snprintf(code, sizeof(code), "%s", rep->code ? rep->code : "");
+	plain_make(code, false);
+	if (strcmp(code, h->code) == 0)
+		return;
+	memcpy(h->code, code, sizeof(code));
+	rollout_touch(r, h);
+}
+
 int rollout_on_report(struct rollout *r, const struct rollout_event *ev,
 		      struct fail *reterr_fail)
 {
@@ -413,6 +435,7 @@ int rollout_on_report(struct rollout *r, const struct rollout_event *ev,
 			h->tries++;
 		rollout_host_enter(r, h, next, rep->code ? rep->code : "");
 	}
+	take_wait(r, h, rep);
 	rollout_settle(r, h);
 	if (r->changed)
 		h->seq = rep->seq;

@@ -118,6 +118,7 @@ static const struct field host_fields[] = {
 	HOST(U64, max_serial),
 	HOST(FLAG, offline),
 	HOST(FLAG, held),
+	HOST(NEW_TEXT, held_by),
 	HOST(FLAG, incompatible),
 	HOST(FLAG, quarantined),
 	HOST(FLAG, rebooting),

@@ -104,6 +104,29 @@ static json_t *waves_json(const struct rollout *r)
 	return array;
 }
 
+#define WHY_BYTES (ROLLOUT_CODE_BYTES + 16)
+
+/* "offline", "hold (an operator)" */
+static const char *why_text(const struct rollout_host *h, char ret_text[WHY_BYTES])
+{
+	if (h->why != HOST_WHY_HELD || !h->held_by[0])
+		return host_why_name(h->why);
+	snprintf(ret_text, WHY_BYTES, "%s (%s)", host_why_name(h->why), h->held_by);
+	return ret_text;
+}
+
+/* Hosts for which it is not the turn, or never will be, by the reason. */
+static json_t *left_out_counts(const struct rollout *r, enum host_state state)
+{
+	json_t *o = json_object();
+	char text[WHY_BYTES];
+
+	for (size_t i = 0; i < r->n_hosts; i++)
+		if (r->host[i]->state == state)
+			add_one(o, why_text(r->host[i], text));
+	return o;
+}
+
 json_t *rollout_show(const struct rollout *r)
 {
 	json_t *o = rollout_to_json(r), *hosts = json_object(), *strata = json_object();
@@ -130,6 +153,8 @@ json_t *rollout_show(const struct rollout *r)
 			host_state_name(r->host[i]->state));
 	json_object_set_new(o, "pauses", pauses_json(r));
 	json_object_set_new(o, "whys", whys_json(r));
+	json_object_set_new(o, "excluded", left_out_counts(r, HOST_EXCLUDED));
+	json_object_set_new(o, "deferred", left_out_counts(r, HOST_DEFERRED));
 	json_object_set_new(o, "hosts", hosts);
 	json_object_set_new(o, "strata", strata);
 	json_object_set_new(o, "waves", waves_json(r));
@@ -187,11 +212,12 @@ static json_t *wave_plan(const struct rollout *r, uint8_t wave)
 static json_t *left_out(const struct rollout *r, enum host_state state)
 {
 	json_t *o = json_object();
+	char text[WHY_BYTES];
 
 	for (size_t i = 0; i < r->n_hosts; i++)
 		if (r->host[i]->state == state)
 			json_object_set_new(o, r->host[i]->id,
-					    json_string(host_why_name(r->host[i]->why)));
+					    json_string(why_text(r->host[i], text)));
 	return o;
 }
 

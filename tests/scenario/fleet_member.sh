@@ -85,6 +85,42 @@ test_it_is_undone_and_the_version_before_runs() {
 	hotfix_is one live 1 1
 }
 
+# again_with MIN_INTERVAL: this member, with another setting
+again_with() {
+	sed -i "s/^min_interval = .*/min_interval = $1/" "$T/member/conf"
+	stop TERM
+	hotfixd --config "$T/member/conf"
+}
+
+test_a_host_that_waits_is_shown_with_its_reason() {
+	local host id
+
+	use member
+	host=$(fleet host list -j | jq -r '.hosts[0].name')
+	again_with 1h
+	expect 0 fleet rollout start one@2 --spec "$F/quick.json"
+	id=$(cat "$out")
+	eventually waits_for INTERVAL
+	expect 0 fleet rollout status "$id"
+	says 'WAITS FOR' 'staged .* INTERVAL'
+	expect 0 fleet host show "$host"
+	says 'min_interval since the last one has not passed'
+	expect 0 fleet rollout abort "$id"
+	touch "$state/freeze"
+	again_with 0s
+	eventually frozen_is true
+	expect 0 fleet rollout plan one@2 --spec "$F/quick.json"
+	says 'left out, hold \(freeze file of the host\): 1'
+	expect 0 fleet host show "$host"
+	says 'frozen by a file there'
+	rm "$state/freeze"
+	eventually frozen_is false
+}
+
+waits_for() { fleet rollout status -j "$id" | jq -e ".waiting[0].code == \"$1\""; }
+
+frozen_is() { fleet host list -j | jq -e ".hosts[0].health.freeze == $1"; }
+
 live_is() { hotfixctl status -j | jq -e ".hotfixes[] | select(.name == \"one\") | .live_serial == ${1:-null} and .change == null"; }
 
 test_what_came_first_is_taken_off_when_its_rollout_is_undone() {

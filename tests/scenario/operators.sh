@@ -239,7 +239,7 @@ test_hosts_are_labelled_held_and_pinned_by_name() {
 	expect 0 fleetctl host hold "$name" --reason disk
 	says held
 	expect 0 fleetctl -j rollout plan fix
-	json '[.excluded[]] | join(" ")' hold
+	json '[.excluded[]] | join(" ")' 'hold (an operator)'
 	expect 0 fleetctl host unhold "$name"
 	expect 0 fleetctl host pin "$name" 1
 	expect 0 fleetctl -j rollout plan fix@2

@@ -117,7 +117,7 @@ static void percent_is_of_the_eligible_and_rounded_up(void **state)
 	rig_begin("{'canary':{'bake':0},'waves':[{'percent':10,'bake':'1h'},{'percent':100}]}");
 	rig_join_many(25, "6.1", 1);
 	for (size_t i = 0; i < 4; i++) { /* 21 are left: 10 % are 3 */
-		rig.host[i].facts.held = true;
+		rig.host[i].facts.held_by = "ann";
 		rig_tell(&rig.host[i]);
 	}
 	rig_start();
@@ -647,7 +647,7 @@ static void a_held_host_is_told_nothing(void **state)
 	(void)state;
 	rig_begin("{" QUICK ",'max_in_flight':100,'max_per_domain':'100%'}");
 	rig_join_many(5, "6.1", 1);
-	rig.host[0].facts.held = true;
+	rig.host[0].facts.held_by = "ann";
 	rig_tell(&rig.host[0]);
 	rig_start();
 	rig_run(HOUR_MS);
@@ -664,7 +664,7 @@ static void what_a_host_was_offered_is_taken_back_when_it_is_held(void **state)
 	(void)state;
 	begin_second_wave("", 10);
 	id = rig_any(HOST_OFFERED);
-	rig_of(id)->facts.held = true;
+	rig_of(id)->facts.held_by = "ann";
 	rig_tell(rig_of(id));
 	assert_host(id, RECALLED);
 	assert_int_equal(rig_of(id)->word.action, ROLLOUT_WITHDRAW);
@@ -1084,6 +1084,40 @@ static void what_it_waits_for_is_shown_as_long_as_it_waits(void **state)
 	rig_end();
 }
 
+static json_int_t left_out(const char *key, const char *why)
+{
+	AUTO_JSON json_t *doc = rollout_show(rig.r);
+
+	return json_integer_value(json_object_get(json_object_get(doc, key), why));
+}
+
+static void why_a_host_does_not_begin_is_known(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave("", 10);
+	id = rig_any(HOST_OFFERED);
+	REPORT(id, STAGED);
+	REPORT(id, STAGED, .code = "INTERVAL", .transient = true);
+	assert_string_equal(rollout_find(rig.r, id)->code, "INTERVAL");
+	rig_reload();
+	assert_string_equal(rollout_find(rig.r, id)->code, "INTERVAL");
+	REPORT(id, TRIAL);
+	assert_string_equal(rollout_find(rig.r, id)->code, "");
+	id = rig_any(HOST_OFFERED);
+	rig_of(id)->facts.held_by = "ann";
+	rig_tell(rig_of(id));
+	rig_obey();
+	assert_host(id, EXCLUDED);
+	assert_int_equal(left_out("excluded", "hold (ann)"), 1);
+	rig_of(id)->facts.held_by = "ben";
+	rig_tell(rig_of(id));
+	rig_reload();
+	assert_int_equal(left_out("excluded", "hold (ben)"), 1);
+	rig_end();
+}
+
 static void without_a_signature_nothing_begins_and_only_trials_go_back(void **state)
 {
 	const char *tried;
@@ -1486,13 +1520,13 @@ static void a_held_host_is_not_even_rolled_back(void **state)
 	(void)state;
 	begin_second_wave("", 10);
 	rig_obey();
-	rig.host[2].facts.held = true;
+	rig.host[2].facts.held_by = "ann";
 	rig_tell(&rig.host[2]);
 	DO(ABORT, .actor = "bob", .scope = ROLLOUT_ALL);
 	rig_obey();
 	assert_host("h2", COMMITTED);
 	assert_rollout(ROLLBACK_INCOMPLETE);
-	rig.host[2].facts.held = false;
+	rig.host[2].facts.held_by = NULL;
 	rig_tell(&rig.host[2]);
 	rig_obey();
 	assert_rollout(ROLLED_BACK);
@@ -1628,7 +1662,7 @@ static void the_plan_is_what_then_happens(void **state)
 	rig_begin("{" QUICK "}");
 	rig_join_many(60, "6.1", 3);
 	rig_join_many(30, "6.12", 3);
-	rig.host[5].facts.held = true;
+	rig.host[5].facts.held_by = "ann";
 	rig_tell(&rig.host[5]);
 	assert_ok(rollout_plan(rig.r, &plan, &rig.fail));
 	rig_start();
@@ -1644,7 +1678,7 @@ static void the_plan_is_what_then_happens(void **state)
 	assert_int_equal(n, 89);
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(plan, "excluded"), "h5")),
-		"hold");
+		"hold (ann)");
 	json_decref(plan);
 	rig_end();
 }
@@ -1736,6 +1770,7 @@ int main(void)
 			what_had_begun_when_its_word_was_taken_back_is_known_for_what_it_is),
 		cmocka_unit_test(a_lost_engine_pauses_until_it_is_back),
 		cmocka_unit_test(what_it_waits_for_is_shown_as_long_as_it_waits),
+		cmocka_unit_test(why_a_host_does_not_begin_is_known),
 		cmocka_unit_test(without_a_signature_nothing_begins_and_only_trials_go_back),
 		cmocka_unit_test(promote_ends_a_bake_and_a_gate),
 		cmocka_unit_test(without_auto_promote_each_wave_waits),

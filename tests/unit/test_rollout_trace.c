@@ -189,7 +189,7 @@ static void check_apply(const struct rollout *r, const struct rollout_word *w)
 	      w->host);
 	HOLDS(w->from == h->from && w->from < w->to, "%s is told to apply from %" PRIu64,
 	      w->host, w->from);
-	HOLDS(s->joined && !s->facts.held && !h->offline, "%s is held or out of reach",
+	HOLDS(s->joined && !s->facts.held_by && !h->offline, "%s is held or out of reach",
 	      w->host);
 	HOLDS(!s->facts.quarantined || w->retry, "%s tries a quarantined version again",
 	      w->host);
@@ -644,7 +644,7 @@ static void operate(const struct op *op)
 		s->joined = false;
 		break;
 	case OP_HOLD:
-		s->facts.held = arg % 3 == 0;
+		s->facts.held_by = arg % 3 ? NULL : arg % 2 ? "ann" : "ben";
 		tell(s);
 		break;
 	case OP_QUARANTINED:
@@ -769,7 +769,8 @@ static void mend(void)
 
 			if (!s->joined)
 				continue;
-			s->silent = s->facts.held = false;
+			s->silent = false;
+			s->facts.held_by = NULL;
 			tell(s);
 			hear(s, false);
 			work(s, 32 * 5, true);
