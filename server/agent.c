@@ -23,8 +23,10 @@
 #define HEARTBEAT_MS	    30000 /* until the controller says */
 #define HEARTBEAT_MS_MIN    1000
 #define HEARTBEAT_MS_MAX    600000
-#define GRACE_MS	    1000 /* the next question waits so long for what else is under way */
-#define NEAR_MS		    2000 /* and so long for what the engine sees coming */
+#define GRACE_MS	    5000  /* a request waits so long for another one */
+#define NEAR_MS		    2000  /* a question waits so long for what the engine sees coming */
+#define SOON_MS		    1000  /* and for a report that is due so soon */
+#define HELD_MS		    10000 /* and for all of that no longer than this */
 #define QUESTIONS_AT_ONCE   10
 #define SEQ_STEP	    1024
 #define NUMBER_MAX	    9007199254740991ULL /* 2^53 - 1 */
@@ -81,8 +83,8 @@ struct agent {
 	uint64_t since_ms;
 	/* CLOCK_MONOTONIC: nothing before, or when; 0: not at all */
 	uint64_t retry_at, report_at, question_at, renew_at;
-	uint64_t answered_at, reporting_at; /* the last question; the last report was sent */
-	bool reported;			    /* since the connection is there */
+	uint64_t answered_at, used_at; /* the last question; the connection, by anything else */
+	bool reported;		       /* since the connection is there */
 	uint64_t heartbeat_ms, generation;
 	uint64_t wants_root, wants_catalog, wants_revocation;
 	bool lags;	 /* documents are to be asked for */
@@ -357,6 +359,8 @@ static int ask(struct agent *a, enum task t, struct agent_request *rq, agent_don
 	if (!rq->bytes_max)
 		rq->bytes_max = ANSWER_BYTES_MAX;
 	a->tasks[t].agent = a;
+	if (t != DESIRED)
+		a->used_at = mono_ms();
 	r = agent_call_start(a->net, rq, done, &a->tasks[t], &a->tasks[t].call);
 	if (r < 0) {
 		struct fail why;
@@ -652,7 +656,6 @@ static void report(struct agent *a)
 	struct agent_request rq = {.path = "/v1/agent/report"};
 
 	a->report_at = 0;
-	a->reporting_at = mono_ms();
 	if (doc && json_object_set_new(doc, "seq", json_integer((json_int_t)next_seq(a))) == 0)
 		body = json_dumps(doc, JSON_COMPACT);
 	rq.body = body;
@@ -1100,53 +1103,77 @@ static void earlier(uint64_t *at, uint64_t than)
 		*at = than;
 }
 
+/*
+ * What two requests at once need is another connection, whose handshake costs a controller more than both:
+ * one waits for the other, unless that takes long.
+ */
+static bool is_taken(const struct agent *a, uint64_t now)
+{
+	return (is_under_way(a, REPORT) || is_under_way(a, DOCUMENTS) ||
+		is_under_way(a, FETCH)) &&
+	       now < a->used_at + GRACE_MS;
+}
+
+/* Nor is a question parked when a report is to be expected; but nobody reports for ever. */
+static uint64_t ask_at(const struct agent *a, uint64_t now, uint64_t ends_ms)
+{
+	uint64_t at = 0;
+
+	if (is_taken(a, now))
+		at = a->used_at + GRACE_MS;
+	else if (ends_ms < NEAR_MS)
+		at = a->answered_at + NEAR_MS;
+	else if (a->report_at && a->report_at < now + SOON_MS)
+		at = a->report_at + 1;
+	if (at > a->answered_at + HELD_MS)
+		at = a->answered_at + HELD_MS;
+	return at > a->question_at ? at : a->question_at;
+}
+
 static void converse(struct agent *a, uint64_t now)
 {
 	struct fetched *f = &a->fetch;
-	uint64_t next = 0, ask_at = 0, ends_ms;
+	uint64_t next = 0, ends_ms, at;
 
 	if (a->renew_at && now >= a->renew_at && !is_under_way(a, RENEW))
 		renew(a);
-	if (!is_under_way(a, REPORT) &&
-	    (!a->reported || (a->report_at && now >= a->report_at))) {
+	if (!a->reported && !is_under_way(a, REPORT)) {
 		report(a);
-		if (!a->reported) {
-			arm(a, now + a->backoff_ms);
-			return;
-		}
+		arm(a, now + a->backoff_ms);
 	}
 	if (!a->reported)
 		return; /* until that is over */
-	if (a->lags && !is_under_way(a, DOCUMENTS) && !a->handed.list)
+	if (a->lags && !is_taken(a, now) && !is_under_way(a, DOCUMENTS) && !a->handed.list)
 		ask_documents(a);
-	if (a->undelivered && !is_under_way(a, DOCUMENTS) && !a->handed.list)
+	if (a->undelivered && !a->lags && !is_under_way(a, DOCUMENTS) && !a->handed.list)
 		deliver(a);
-	if (f->word.has_bundle && !is_under_way(a, FETCH) && now >= f->at_ms)
+	if (a->report_at && now >= a->report_at && !is_taken(a, now) &&
+	    !is_under_way(a, REPORT))
+		report(a);
+	if (f->word.has_bundle && now >= f->at_ms && !is_taken(a, now) &&
+	    !is_under_way(a, FETCH))
 		fetch(a);
 	if (now < a->retry_at) { /* one of these has just failed */
 		arm(a, a->retry_at);
 		return;
 	}
-	/* Beside a question that is parked a report needs another connection, which costs more than both. */
-	ends_ms = a->engine->ends_ms ? a->engine->ends_ms(a->cookie) : UINT64_MAX;
-	if (ends_ms < NEAR_MS)
-		ask_at = a->answered_at + NEAR_MS;
-	else if (is_under_way(a, FETCH) || (a->report_at && a->report_at < now + GRACE_MS))
-		ask_at = a->answered_at + GRACE_MS;
-	if (is_under_way(a, REPORT) && ask_at < a->reporting_at + GRACE_MS)
-		ask_at = a->reporting_at + GRACE_MS;
-	if (ask_at < a->question_at)
-		ask_at = a->question_at;
 	if (!is_under_way(a, DESIRED) && !is_under_way(a, DOCUMENTS)) {
-		if (now >= ask_at)
+		ends_ms = a->engine->ends_ms ? a->engine->ends_ms(a->cookie) : UINT64_MAX;
+		at = ask_at(a, now, ends_ms);
+		if (now >= at)
 			ask_desired(a, now, ends_ms);
 		else
-			earlier(&next, ask_at);
+			earlier(&next, at);
 	}
-	earlier(&next, a->report_at);
+	if (is_taken(a, now)) {
+		earlier(&next, a->used_at + GRACE_MS);
+	} else {
+		if (!is_under_way(a, REPORT))
+			earlier(&next, a->report_at);
+		if (f->word.has_bundle && !is_under_way(a, FETCH))
+			earlier(&next, f->at_ms + 1);
+	}
 	earlier(&next, a->renew_at);
-	if (f->word.has_bundle && !is_under_way(a, FETCH))
-		earlier(&next, f->at_ms + 1);
 	if (next)
 		arm(a, next);
 }
