@@ -116,7 +116,7 @@ sim_start() {
 
 sim() {
 	echo "$*" >&"$sim_in"
-	read -r answer <&"$sim_out" || fail "the simulator is gone: $(cat "$F/sim.err")"
+	read -r answer <&"$sim_out" && [ -n "$answer" ] || fail "the simulator is gone: $(cat "$F/sim.err")"
 }
 
 sim_is() {

@@ -119,7 +119,8 @@ struct host {
 	uint8_t bundles[BUNDLES_MAX][32];
 	size_t n_bundles;
 	uint64_t marked_seq;
-	uint64_t unacked_seq; /* acknowledged before what is to be acknowledged now */
+	uint64_t heard_ms, ended_ms; /* clock_up_ms(): the last word, and what came of it */
+	uint64_t unacked_seq;	     /* acknowledged before what is to be acknowledged now */
 	bool unacked;
 	char boot_id[40];
 };
@@ -144,7 +145,8 @@ static char *ca_text, *kernels[8];
 static size_t n_kernels;
 static struct {
 	uint64_t answers, words, directives, refused, bundles, bundle_failures, reports;
-	uint64_t first_word_ms, last_ack_ms; /* CLOCK_REALTIME */
+	uint64_t first_word_ms, last_ack_ms;	      /* CLOCK_REALTIME */
+	uint64_t acks, word_to_end_ms, end_to_ack_ms; /* sums, since they were marked */
 } stats;
 
 static struct script {
@@ -405,6 +407,7 @@ static void enter(struct host *h, struct fix *f, enum state state, const char *c
 		agent_status(h->agent, &s);
 		h->unacked_seq = s.seq;
 		h->unacked = true;
+		h->ended_ms = clock_up_ms();
 	}
 	if (h->agent)
 		agent_changed(h->agent);
@@ -567,6 +570,7 @@ static void begin_apply(struct host *h, struct fix *f, const struct agent_word *
 static void hear(struct host *h, struct fix *f, const struct agent_word *w)
 {
 	stats.words++;
+	h->heard_ms = clock_up_ms();
 	if (!stats.first_word_ms)
 		stats.first_word_ms = clock_real_ms();
 	snprintf(f->rollout, sizeof(f->rollout), "%s", w->rollout);
@@ -937,6 +941,9 @@ static void on_watch(evutil_socket_t fd, short what, void *cookie)
 			continue;
 		h->unacked = false;
 		stats.last_ack_ms = clock_real_ms();
+		stats.acks++;
+		stats.word_to_end_ms += h->ended_ms - h->heard_ms;
+		stats.end_to_ack_ms += clock_up_ms() - h->ended_ms;
 	}
 }
 
@@ -983,7 +990,7 @@ static json_t *stats_json(void)
 	}
 	return json_pack(
 		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, "
-		"s:I, s:I, s:I, s:o}",
+		"s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 		"hosts", (json_int_t)n_hosts, "answers", (json_int_t)stats.answers, "started",
 		(json_int_t)n_started, "down", (json_int_t)down, "unacked", (json_int_t)unacked,
 		"reported", (json_int_t)answered, "reported_since", (json_int_t)since, "agents",
@@ -992,7 +999,9 @@ static json_t *stats_json(void)
 		(json_int_t)stats.refused, "bundles", (json_int_t)stats.bundles,
 		"bundle_failures", (json_int_t)stats.bundle_failures, "reports",
 		(json_int_t)stats.reports, "first_word_ms", (json_int_t)stats.first_word_ms,
-		"last_ack_ms", (json_int_t)stats.last_ack_ms, "troubles", troubles_json());
+		"last_ack_ms", (json_int_t)stats.last_ack_ms, "acks", (json_int_t)stats.acks,
+		"word_to_end_ms", (json_int_t)stats.word_to_end_ms, "end_to_ack_ms",
+		(json_int_t)stats.end_to_ack_ms, "troubles", troubles_json());
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------- */
@@ -1052,6 +1061,7 @@ static void obey(char *line)
 	}
 	if (strcmp(line, "mark") == 0) {
 		stats.first_word_ms = stats.last_ack_ms = 0;
+		stats.acks = stats.word_to_end_ms = stats.end_to_ack_ms = 0;
 		for (size_t i = 0; i < n_started; i++)
 			if (hosts[i].agent) {
 				struct agent_status status;
