@@ -560,6 +560,14 @@ int roll_run_status(struct cli *c, const struct args *a, struct fail *reterr_fai
 	return 0;
 }
 
+void roll_describe_actor(const json_t *row, char *out, size_t room)
+{
+	const char *asked_by = text_of(json_object_get(row, "detail"), "asked_by");
+
+	snprintf(out, room, "%s%s%s", text_of(row, "actor"), asked_by[0] ? " for " : "",
+		 asked_by);
+}
+
 static void print_history(const struct cli *c, const json_t *rows)
 {
 	static const struct text_column columns[] = {
@@ -572,16 +580,17 @@ static void print_history(const struct cli *c, const json_t *rows)
 		const json_t *detail = json_object_get(row, "detail");
 		AUTO_FREE char *whole = NULL;
 		const char *text = text_of(detail, "text");
+		char by[160];
 
+		roll_describe_actor(row, by, sizeof(by));
 		if (!text[0])
 			text = text_of(detail, "reason");
 		if (!text[0] && detail && !json_is_null(detail)) {
 			whole = json_dumps(detail, JSON_COMPACT | JSON_ENCODE_ANY);
 			text = text_safe(whole);
 		}
-		text_table_line(t, text_time(json_string_value(json_object_get(row, "at"))),
-				text_of(row, "actor"), text_of(row, "action"),
-				text_of(row, "result"), text);
+		text_table_line(t, text_time(json_string_value(json_object_get(row, "at"))), by,
+				text_of(row, "action"), text_of(row, "result"), text);
 	}
 	text_table_print(t);
 }

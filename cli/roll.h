@@ -28,6 +28,8 @@ void roll_describe_state(const json_t *doc, char *out, size_t room);
 void roll_describe_wait(const json_t *doc, char *out, size_t room);
 /* What it waits for, of what ends by itself: "window: freeze xmas by ann until ..." or "" */
 void roll_describe_whys(const json_t *doc, char *out, size_t room);
+/* Of a row of its history: "ann", "controller:one", "controller:one for ann" */
+void roll_describe_actor(const json_t *row, char *out, size_t room);
 /* "3 committed, 1 trial" */
 void roll_describe_counts(const json_t *counts, char *out, size_t room);
 /* What decided last, if anything did. */

@@ -69,11 +69,12 @@ static void tell_row(const json_t *row)
 {
 	const json_t *detail = json_object_get(row, "detail");
 	const char *text = text_of_row(row), *host = text_of(detail, "host");
+	char by[160];
 
+	roll_describe_actor(row, by, sizeof(by));
 	printf("%s %s%s%s by %s%s%s\n",
 	       text_time(json_string_value(json_object_get(row, "at"))), text_of(row, "action"),
-	       host[0] ? " " : "", text_short(host), text_of(row, "actor"), text[0] ? ": " : "",
-	       text);
+	       host[0] ? " " : "", text_short(host), by, text[0] ? ": " : "", text);
 }
 
 /* What happened since; told at once where nothing is drawn. */
@@ -255,10 +256,12 @@ static void draw_all(struct screen *s, const struct watch *w)
 	put(s, "", "");
 	json_array_foreach(w->happened, i, v) {
 		const char *text = text_of_row(v);
+		char by[160];
 
+		roll_describe_actor(v, by, sizeof(by));
 		snprintf(line, sizeof(line), "  %s  %s by %s%s%s",
 			 text_time(json_string_value(json_object_get(v, "at"))),
-			 text_of(v, "action"), text_of(v, "actor"), text[0] ? ": " : "", text);
+			 text_of(v, "action"), by, text[0] ? ": " : "", text);
 		put(s, "", line);
 	}
 }

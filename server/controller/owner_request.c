@@ -101,7 +101,7 @@ static void refused(struct charge *ch, const char *actor, const char *text)
 void request_heed(struct charge *ch, const struct fleet_request *q)
 {
 	AUTO_JSON json_t *doc = NULL;
-	struct rollout_event ev = {.type = ROLLOUT_EVENTS_, .actor = "engine"};
+	struct rollout_event ev = {.type = ROLLOUT_EVENTS_, .actor = ROLLOUT_ENGINE};
 	struct fail fail;
 	int r = json_parse("request", q->text, strlen(q->text), &doc, &fail);
 

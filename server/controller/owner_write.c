@@ -238,6 +238,8 @@ static char *detail(const struct rollout_audit *a)
 
 	if (doc && a->host[0])
 		json_object_set_new(doc, "host", json_string(a->host));
+	if (doc && a->asked_by[0])
+		json_object_set_new(doc, "asked_by", json_string(a->asked_by));
 	if (doc && a->alarm)
 		json_object_set_new(doc, "alarm", json_true());
 	return dumped(doc);
@@ -289,7 +291,8 @@ static int submit(struct charge *ch)
 		details[i] = detail(e);
 		entries[i] = (struct fleet_entry){
 			.at_ms = w->at_ms,
-			.actor = strcmp(e->actor, "engine") == 0 ? ch->o->c->actor : e->actor,
+			.actor = strcmp(e->actor, ROLLOUT_ENGINE) == 0 ? ch->o->c->actor
+								       : e->actor,
 			.action = e->code,
 			.subject = ch->id,
 			.result = e->from != e->to ? rollout_state_name(e->to) : "noted",

@@ -159,6 +159,9 @@ __attribute__((format(printf, 5, 0))) static struct rollout_audit *audit(
 	if (!a)
 		return NULL;
 	snprintf(a->actor, sizeof(a->actor), "%s", r->actor);
+	if (r->asked_by && r->actor != r->asked_by)
+		snprintf(a->asked_by, sizeof(a->asked_by), "%s", r->asked_by);
+	r->actor = ROLLOUT_ENGINE; /* a user does one thing, and the rest follows from it */
 	snprintf(a->host, sizeof(a->host), "%s", h ? h->id : "");
 	snprintf(a->code, sizeof(a->code), "%s", code);
 	vsnprintf(a->text, sizeof(a->text), fmt, args);
@@ -509,11 +512,13 @@ int rollout_step(struct rollout *r, const struct rollout_event *ev, uint64_t now
 	ret_fx->n_words = ret_fx->n_audits = ret_fx->n_hosts = 0;
 	event.reason = ev->reason ? ev->reason : "";
 	r->fx = ret_fx;
-	r->actor = ev->actor ? ev->actor : "engine";
+	r->actor = ev->actor ? ev->actor : ROLLOUT_ENGINE;
+	r->asked_by = strcmp(r->actor, ROLLOUT_ENGINE) == 0 ? NULL : r->actor;
 	r->now_ms = now_ms;
 	r->changed = r->no_memory = false;
 	pass_time(r);
 	res = handlers[ev->type](r, &event, reterr_fail);
+	r->actor = ROLLOUT_ENGINE;
 	if (res == 0)
 		go(r);
 	if (r->no_memory)

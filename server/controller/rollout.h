@@ -50,7 +50,8 @@
 #define ROLLOUT_CODE_BYTES  48
 #define ROLLOUT_TEXT_BYTES  240
 #define ROLLOUT_WHY_BYTES   200
-#define ROLLOUT_STEP_MS	    60000 /* the clock is written down so often */
+#define ROLLOUT_ENGINE	    "engine" /* the actor of what nobody asked for */
+#define ROLLOUT_STEP_MS	    60000    /* the clock is written down so often */
 #define ROLLOUT_STEP_MAX_MS 120000
 
 #define ROLLOUT_STATES(X)                             \
@@ -186,6 +187,7 @@ struct rollout_word {
 
 struct rollout_audit {
 	char actor[ROLLOUT_ID_BYTES], host[ROLLOUT_ID_BYTES]; /* host "": the rollout */
+	char asked_by[ROLLOUT_ID_BYTES]; /* the engine did it because this user asked; or "" */
 	char code[ROLLOUT_CODE_BYTES], text[ROLLOUT_TEXT_BYTES];
 	enum rollout_state from, to; /* the same: no transition */
 	uint64_t generation;

@@ -134,7 +134,7 @@ struct rollout {
 
 	/* of the step under way */
 	struct rollout_effects *fx;
-	const char *actor;
+	const char *actor, *asked_by; /* asked_by NULL: no user did */
 	uint64_t now_ms;
 	bool changed, no_memory;
 };

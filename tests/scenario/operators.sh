@@ -286,6 +286,8 @@ test_a_rollout_goes_from_canaries_to_all_and_back() {
 	expect 0 fleetctl -j rollout show "$id"
 	json '[.members[] | select(.state == "committed")] | length' 12
 	json '.history | map(.action) | index("CREATED")' 0
+	json '.history[] | select(.action == "SUBMITTED") | .actor' admin
+	json '.history[] | select(.action == "STARTED") | [(.actor | sub(":.*"; "")), .detail.asked_by] | join(" ")' 'controller admin'
 	expect 0 fleetctl rollout status "$id"
 	says 'wave-2 +6 committed'
 	expect 0 fleetctl host list

@@ -1144,6 +1144,32 @@ static void without_a_signature_nothing_begins_and_only_trials_go_back(void **st
 	rig_end();
 }
 
+static void what_a_user_did_and_what_followed_from_it_are_told_apart(void **state)
+{
+	(void)state;
+	rig_begin("");
+	rig_join_many(10, "6.1", 1);
+	rig_start();
+	assert_true(rig.fx.n_audits >= 3); /* submitted, approved, started */
+	assert_string_equal(rig.fx.audit[0].actor, "ann");
+	assert_string_equal(rig.fx.audit[0].asked_by, "");
+	for (size_t i = 1; i < rig.fx.n_audits; i++) {
+		assert_string_equal(rig.fx.audit[i].actor, "engine");
+		assert_string_equal(rig.fx.audit[i].asked_by, "ann");
+	}
+	REPORT(rig_any(HOST_OFFERED), TRIAL);
+	DO(ABORT, .actor = "bob", .scope = ROLLOUT_ALL, .reason = "no");
+	assert_string_equal(rig.fx.audit[0].actor, "bob");
+	assert_string_equal(rig.fx.audit[1].code, "ABORT");
+	assert_string_equal(rig.fx.audit[1].actor, "engine");
+	assert_string_equal(rig.fx.audit[1].asked_by, "bob");
+	/* What nobody asked for. */
+	DO(ENGINE_LOST, .on = true);
+	assert_string_equal(rig.fx.audit[0].actor, "engine");
+	assert_string_equal(rig.fx.audit[0].asked_by, "");
+	rig_end();
+}
+
 static void promote_ends_a_bake_and_a_gate(void **state)
 {
 	(void)state;
@@ -1770,6 +1796,7 @@ int main(void)
 			what_had_begun_when_its_word_was_taken_back_is_known_for_what_it_is),
 		cmocka_unit_test(a_lost_engine_pauses_until_it_is_back),
 		cmocka_unit_test(what_it_waits_for_is_shown_as_long_as_it_waits),
+		cmocka_unit_test(what_a_user_did_and_what_followed_from_it_are_told_apart),
 		cmocka_unit_test(why_a_host_does_not_begin_is_known),
 		cmocka_unit_test(without_a_signature_nothing_begins_and_only_trials_go_back),
 		cmocka_unit_test(promote_ends_a_bake_and_a_gate),
