@@ -35,7 +35,7 @@
 #define FLEET_TOPIC_WORDS    "words"
 #define FLEET_TOPIC_STOCK    "stock"
 #define FLEET_TOPIC_GUARDS   "guards"
-#define FLEET_TOPIC_ACCESS   "access" /* who may come in: certificates */
+#define FLEET_TOPIC_ACCESS   "access" /* who may come in: certificates, operators */
 #define FLEET_TOPIC_STEPS    "steps"  /* rollouts went on: for those who watch them */
 
 struct fleet;

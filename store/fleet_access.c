@@ -90,6 +90,7 @@ int fleet_revoke_operator(struct fleet *f, const char *name, const struct fleet_
 	db_add(a->batch,
 	       "UPDATE operator SET revoked_ms = $2 WHERE name = $1 AND revoked_ms = 0", "su",
 	       name, entry->at_ms);
+	db_wake(a->batch, FLEET_TOPIC_ACCESS);
 	fleet_write_down(a, entry);
 	return fleet_submit(a);
 }

@@ -238,6 +238,7 @@ static void on_unparked(struct evhttp_request *req_or_null, enum park_end why, v
 	int r = 0;
 
 	call->waits = false;
+	call->topic[0] = '\0';
 	call->req = req_or_null;
 	if (why == PARK_STOPPED)
 		r = oper_fail(call, FAIL_UNREACHABLE, "the controller is stopping");
@@ -253,7 +254,20 @@ int oper_park(struct call *call, const char *topic, uint64_t ms)
 
 	call->waits = r == 0;
 	call->woken = true;
+	snprintf(call->topic, sizeof(call->topic), "%s", r == 0 ? topic : "");
 	return r;
+}
+
+/* Somebody's certificate or token may be worth nothing any more: all who wait are asked again. */
+static void ask_all_again(struct operators *o)
+{
+	struct call *call;
+
+	LIST_FOREACH(call, &o->calls, link)
+	{
+		if (call->topic[0])
+			park_wake(o->c->park, call->topic);
+	}
 }
 
 /* ---- what is asked --------------------------------------------------------------------------- */
@@ -611,7 +625,18 @@ static void on_refused(const char *address, const struct fail *why, void *cookie
 static void on_tick(evutil_socket_t fd, short what, void *cookie)
 {
 	(void)fd, (void)what;
-	operators_on_wake(cookie, "");
+	views_look(cookie);
+}
+
+void operators_on_wake(struct operators *o, const char *topic)
+{
+	bool any = !topic[0];
+
+	if (any || strcmp(topic, FLEET_TOPIC_ACCESS) == 0)
+		ask_all_again(o);
+	if (any || strcmp(topic, FLEET_TOPIC_ROLLOUTS) == 0 ||
+	    strcmp(topic, FLEET_TOPIC_WORDS) == 0 || strcmp(topic, FLEET_TOPIC_GUARDS) == 0)
+		views_look(o);
 }
 
 static int listen_for(struct operators *o, struct fail *reterr_fail)

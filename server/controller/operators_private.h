@@ -28,6 +28,7 @@
 #include "lib/fail.h"
 #include "server/controller/ca.h"
 #include "server/controller/controller.h"
+#include "server/controller/park.h"
 #include "store/fleet.h"
 
 #define OPER_SEGMENTS_MAX  6
@@ -66,11 +67,12 @@ struct call {
 	uint64_t now_ms; /* when it came, by the calendar */
 
 	int (*next)(struct call *call, struct fleet_answer *a);
-	bool waits;		     /* for next or a word */
-	bool woken;		     /* it has waited for a word already */
-	bool sees_errors;	     /* next is called with answers of r < 0, too */
-	struct fleet_answer *answer; /* what next was given; goes with the next one */
-	void *state;		     /* of the handler, from answer to answer */
+	bool waits;		      /* for next or a word */
+	bool woken;		      /* it has waited for a word already */
+	char topic[PARK_TOPIC_BYTES]; /* on which it waits for one; or "" */
+	bool sees_errors;	      /* next is called with answers of r < 0, too */
+	struct fleet_answer *answer;  /* what next was given; goes with the next one */
+	void *state;		      /* of the handler, from answer to answer */
 	void (*state_free)(void *state);
 	struct fail fail;
 };
@@ -134,5 +136,7 @@ int labels_check(const json_t *labels, struct fail *reterr_fail);
 /* ---- of operators_rollout.c ------------------------------------------------------------ */
 
 struct views *views_free(struct views *v);
+/* Rollouts that somebody watches may have gone on. */
+void views_look(struct operators *o);
 /* A verb's event; FAIL_USAGE: there is none of that name. */
 struct rollout_event;

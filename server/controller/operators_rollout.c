@@ -385,13 +385,10 @@ static void look_next(struct operators *o, const char *after)
 	o->views->looking = true;
 }
 
-void operators_on_wake(struct operators *o, const char *topic)
+void views_look(struct operators *o)
 {
-	if (!o->c->fleet || !o->views || o->views->looking ||
-	    (topic[0] && strcmp(topic, FLEET_TOPIC_ROLLOUTS) != 0 &&
-	     strcmp(topic, FLEET_TOPIC_WORDS) != 0 && strcmp(topic, FLEET_TOPIC_GUARDS) != 0))
-		return;
-	look_next(o, "");
+	if (o->c->fleet && o->views && !o->views->looking)
+		look_next(o, "");
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */

@@ -966,6 +966,38 @@ static void who_waits_for_a_rollout_is_answered_when_the_time_is_over(void **sta
 	assert_string_equal(says("state"), "draft");
 }
 
+static void who_is_revoked_while_he_waits_is_told_at_once(void **state)
+{
+	uint64_t from_ms;
+	char path[160];
+	int status, ready[2];
+	pid_t child;
+
+	(void)state;
+	import_root();
+	import_bundle("fix", 1);
+	must(201, ask(of_role[1], "POST", "rollouts", "{\"name\":\"fix\",\"start\":false}"));
+	snprintf(path, sizeof(path), "rollouts/%s?generation=1000&wait=50000", says("id"));
+	assert_ok(pipe(ready));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		close(ready[0]);
+		close(ready[1]);
+		_exit(ask(of_role[0], "GET", path, NULL) == 403 ? 0 : 1);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &status, 1), 0); /* it is about to ask */
+	close(ready[0]);
+	for (int i = 0; i < 10; i++)
+		must(200, ask(admin, "GET", "status", NULL));
+	from_ms = clock_up_ms();
+	must(200, ask(admin, "DELETE", "operators/vera", NULL));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(clock_up_ms() - from_ms < 20000);
+}
+
 static void room_on_disk(rlim_t bytes)
 {
 	struct rlimit l = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
@@ -1016,6 +1048,7 @@ int main(void)
 		TEST(a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not),
 		TEST(verbs_that_the_state_forbids_are_refused_at_once),
 		TEST(who_waits_for_a_rollout_is_answered_when_the_time_is_over),
+		TEST(who_is_revoked_while_he_waits_is_told_at_once),
 		TEST(a_full_disk_is_told_with_what_to_do_and_when_it_is_over),
 	};
 	int r;
