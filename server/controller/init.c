@@ -107,6 +107,22 @@ static int refuse_existing(struct init *i, struct fail *reterr_fail)
 	return 0;
 }
 
+/* This program's umask hides all that it makes; these are for others to read. */
+static int show_public(struct init *i, struct fail *reterr_fail)
+{
+	char admin[CA_NAME_BYTES + 8];
+	const char *const shown[] = {"agents-ca.crt", "operators-ca.crt", "agents.crt",
+				     "operators.crt", "director.pub",	  "status.pub",
+				     admin};
+
+	snprintf(admin, sizeof(admin), "%s.crt", i->admin);
+	for (size_t k = 0; k < ARRAY_SIZE(shown); k++)
+		if (chmod(below(i, shown[k]), 0644) < 0)
+			return fail_set(reterr_fail, FAIL_STORAGE, "cannot change %s: %s",
+					i->path, strerror(errno));
+	return 0;
+}
+
 static int make_authority(struct init *i, const char *who, struct ca **ret_ca,
 			  struct fail *reterr_fail)
 {
@@ -146,6 +162,8 @@ static int make_files(struct init *i, char ret_pin[CA_NAME_BYTES], struct fail *
 		r = key_new(below(i, "director"), NULL, &i->director, reterr_fail);
 	if (r == 0)
 		r = key_new(below(i, "status"), NULL, &i->status, reterr_fail);
+	if (r == 0)
+		r = show_public(i, reterr_fail);
 	if (r == 0)
 		ca_fingerprint(agents, ret_pin);
 	return r;

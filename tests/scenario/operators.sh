@@ -196,6 +196,12 @@ test_what_is_about_this_host_does_not_go_to_a_fleet() {
 	says 'hotfixd cannot be reached'
 }
 
+test_what_is_public_can_be_read_and_what_is_secret_only_by_its_owner() {
+	same '644 644 644 644' "$(cd "$T/fleet" && stat -c %a director.pub status.pub agents-ca.crt admin.crt | xargs)"
+	same '600 600 600' "$(cd "$T/fleet" && stat -c %a director.sec agents-ca.key admin.key | xargs)"
+	same 700 "$(stat -c %a "$T/fleet")"
+}
+
 test_who_the_controller_is_and_who_asks_is_checked() {
 	expect 0 fleetctl context set wrong --url "https://127.0.0.1:$operators" \
 		--ca "$T/fleet/agents-ca.crt" --cert "$T/fleet/admin.crt" --key "$T/fleet/admin.key"
