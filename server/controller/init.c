@@ -111,9 +111,9 @@ static int refuse_existing(struct init *i, struct fail *reterr_fail)
 static int show_public(struct init *i, struct fail *reterr_fail)
 {
 	char admin[CA_NAME_BYTES + 8];
-	const char *const shown[] = {"agents-ca.crt", "operators-ca.crt", "agents.crt",
-				     "operators.crt", "director.pub",	  "status.pub",
-				     admin};
+	const char *const shown[] = {
+		"agents-ca.crt", "operators-ca.crt", "agents.crt", "operators.crt",
+		"director.pub",	 "status.pub",	     admin};
 
 	snprintf(admin, sizeof(admin), "%s.crt", i->admin);
 	for (size_t k = 0; k < ARRAY_SIZE(shown); k++)
