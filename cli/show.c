@@ -337,6 +337,18 @@ static void print_health(const struct cli *c, const json_t *findings)
 	text_table_print(t);
 }
 
+/* Of the version that is live, or else of the newest. */
+static void print_signers(const json_t *doc)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(doc, "signed_by"), i, v)
+		printf("%-12s key %.16s, for serial %s\n", i ? "" : "signed by",
+		       text_safe(json_string_value(v)),
+		       text_of(json_object_get(doc, "manifest"), "serial"));
+}
+
 int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *doc = NULL;
@@ -370,6 +382,7 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	field("severity", text_of(m, "severity"));
 	field("impact", text_of(m, "impact"));
 	field("mode", text_of(doc, "mode"));
+	print_signers(doc);
 	print_counters(json_object_get(doc, "counters"));
 	print_live_hooks(c, json_object_get(doc, "hooks"));
 	print_health(c, json_object_get(doc, "health"));

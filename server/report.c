@@ -377,6 +377,23 @@ static json_t *counters_json(struct hotfixes *all, const struct hotfix *h)
 	return doc;
 }
 
+/* Whose signatures are good: an envelope may name any key. */
+static json_t *signers_json(struct hotfixes *all, const struct bundle *b)
+{
+	AUTO(trust_freep) struct trust *t = NULL;
+	json_t *signers = json_array();
+	char id[KEY_ID_BYTES];
+	struct fail fail;
+
+	if (authority_trust(all->store, &t, &fail) < 0)
+		return signers;
+	for (size_t i = 0; i < t->release.n_keys; i++)
+		if (bundle_signed_by(b, &t->release.keys[i]))
+			json_array_append_new(signers,
+					      json_string(key_id(&t->release.keys[i], id)));
+	return signers;
+}
+
 json_t *report_hotfix(struct hotfixes *all, const char *name)
 {
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
@@ -406,9 +423,11 @@ json_t *report_hotfix(struct hotfixes *all, const char *name)
 	    live_get_enforce(all->bpffs, name, gate_live(h->gate, clock_mono_ns()), &enforce) ==
 		    0)
 		json_object_set_new(doc, "mode", json_string(enforce ? "enforce" : "observe"));
-	if (hotfix_open_bundle(all, name, serial, &buf, &len, &bundle, &fail) == 0)
+	if (hotfix_open_bundle(all, name, serial, &buf, &len, &bundle, &fail) == 0) {
 		json_object_set(doc, "manifest", bundle->manifest->doc);
-	else
+		json_object_set_new(doc, "signed_by", signers_json(all, bundle));
+	} else {
 		json_object_set_new(doc, "manifest", json_null());
+	}
 	return doc;
 }

@@ -234,6 +234,15 @@ int bundle_open_unverified(const void *buf, size_t len, struct bundle **ret_bund
 	return open_bundle(buf, len, NULL, ret_bundle, reterr_fail);
 }
 
+bool bundle_signed_by(const struct bundle *b, const struct key_public *key)
+{
+	const uint8_t *payload;
+	size_t len;
+
+	return dsse_verify(b->envelope, DSSE_TYPE_MANIFEST, key, 1, 1, &payload, &len, NULL) ==
+	       0;
+}
+
 struct bundle *bundle_free(struct bundle *b)
 {
 	if (b) {

@@ -44,6 +44,7 @@ int bundle_open(const void *buf, size_t len, const struct trust *trust,
 int bundle_open_unverified(const void *buf, size_t len, struct bundle **ret_bundle,
 			   struct fail *reterr_fail);
 struct bundle *bundle_free(struct bundle *b);
+bool bundle_signed_by(const struct bundle *b, const struct key_public *key);
 /* The bytes of b with what its envelope says now: after more signatures. */
 int bundle_format(const struct bundle *b, uint8_t **ret_buf, size_t *ret_len,
 		  struct fail *reterr_fail);

@@ -116,7 +116,13 @@ test_several_people_sign_one_after_the_other() {
 	expect 2 hotfixctl sign "$bundle"
 	expect 0 hotfixctl sign "$bundle" --key "$T/b.sec" --out "$bundle-2"
 	says '2 signatures'
-	expect 0 hotfixctl import "$bundle-2"
+	# One more, of whom nobody trusts.
+	expect 0 hotfixctl sign "$bundle-2" --key "$T/c.sec" --out "$bundle-3"
+	expect 0 hotfixctl import "$bundle-3"
+	expect 0 hotfixctl show one -j
+	json '.signed_by | length' 2
+	expect 0 hotfixctl show one
+	says "signed by +key $(hotfixctl -j show one | jq -r '.signed_by[0][:16]'), for serial 1"
 	rotate 1 2 --threshold 1 --sign "$T/a.sec"
 	expect 4 import 2
 	expect 0 hotfixctl sign "$T/several/2" --key "$T/b.sec" --out "$T/several/2-both"
