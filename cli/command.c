@@ -183,6 +183,8 @@ static const struct opt context_set_opts[] = {
 
 static const struct opt host_list_opts[] = {
 	{ "--selector", 0, OPT_VALUE, "LABELS", "only those: zone=a,role=web|db" },
+	{ "--runs", 0, OPT_VALUE, "NAME[@SERIAL]", "only those that run it" },
+	{ "--lacks", 0, OPT_VALUE, "NAME[@SERIAL]", "only those without it or a later one" },
 	OPT_END,
 };
 
@@ -396,7 +398,8 @@ const struct command command_table[] = {
 	 "what is live, on trial, off, and why", NULL,
 	 "hotfixctl status\nhotfixctl -j status\n"},
 	{"list", show_run_list, COMMAND_LOOK, "", 0, 0, COMPLETE_NOTHING, NULL,
-	 "stored versions", NULL, "hotfixctl list\n"},
+	 "stored versions; of a fleet, on how many hosts each is", NULL,
+	 "hotfixctl list\nhotfixctl --context fleet list\n"},
 	{"show", show_run_show, COMMAND_LOOK, "NAME", 1, 1, COMPLETE_NAMES, NULL,
 	 "all about one hot-fix", NULL, "hotfixctl show my-cubic\n"},
 	{"history", show_run_history, COMMAND_LOOK, "[NAME]", 0, 1, COMPLETE_NAMES,
@@ -485,7 +488,11 @@ const struct command command_table[] = {
 	 "hotfixctl rollout undo r20270504-101112-3f2a --reason \"tail latency\"\n"},
 
 	{"host list", remote_run_host_list, COMMAND_FLEET, "", 0, 0, COMPLETE_NOTHING,
-	 host_list_opts, "hosts of the fleet", NULL, "hotfixctl host list --selector zone=a\n"},
+	 host_list_opts, "hosts of the fleet, and what they run",
+	 "By what they reported last: NAME@3 is committed, NAME@4? on trial, and NAME@3 (off)\n"
+	 "committed but does not run, such as after hotfixctl disable on the host.",
+	 "hotfixctl host list --selector zone=a\n"
+	 "hotfixctl host list --lacks cve-2026-31431-copyfail@2\n"},
 	{"host show", remote_run_host_show, COMMAND_FLEET, "HOST", 1, 1, COMPLETE_NOTHING, NULL,
 	 "what one of them reported", "HOST is a name, an id, or the beginning of one.",
 	 "hotfixctl host show web-3\n"},
@@ -562,8 +569,8 @@ const size_t command_count = ARRAY_SIZE(command_table);
 
 enum command_place command_place(const struct command *c)
 {
-	static const char *const either[] = {"import", "trust import", "trust show", "status",
-					     "audit"};
+	static const char *const either[] = {"import", "trust import", "trust show",
+					     "status", "list",	       "audit"};
 
 	if (c->group == COMMAND_ROLLOUT || c->group == COMMAND_FLEET)
 		return COMMAND_OF_FLEET;

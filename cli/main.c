@@ -36,7 +36,8 @@ static int choose_place(const struct args *a, struct context **ret_context, stru
 	if (context && place == COMMAND_OF_HOST) {
 		fail_set(f, FAIL_USAGE, "%s does not speak to a fleet: --context is not for it",
 			 args_command(a)->words);
-		return -EINVAL;
+		return fail_hint(f, "hotfixctl rollout start brings a version to a fleet, "
+				    "hotfixctl help has the rest");
 	}
 	if (context && args_given(a, "--socket"))
 		return fail_set(f, FAIL_USAGE, "--context and --socket are two places");

@@ -9,6 +9,7 @@
 #include "cli/client.h"
 #include "cli/context.h"
 #include "cli/sign.h"
+#include "cli/spread.h"
 #include "cli/text.h"
 #include "lib/clock.h"
 #include "lib/hook.h"
@@ -61,15 +62,15 @@ static char *escaped(const char *s)
 	return out;
 }
 
-/* All pages of hosts that a selector fits. */
-static int get_hosts(struct cli *c, const char *selector, json_t **ret_hosts, struct fail *f)
+int remote_hosts(struct cli *c, const char *selector_or_null, json_t **ret_hosts,
+		 struct fail *reterr_fail)
 {
-	AUTO_FREE char *query = escaped(selector ? selector : "");
+	AUTO_FREE char *query = escaped(selector_or_null ? selector_or_null : "");
 	AUTO_JSON json_t *hosts = json_array();
 	char after[65] = "";
 
 	if (!query || !hosts)
-		return fail_set(f, FAIL_INTERNAL, "out of memory");
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	do {
 		AUTO_JSON json_t *doc = NULL;
 		AUTO_FREE char *path = NULL;
@@ -77,8 +78,8 @@ static int get_hosts(struct cli *c, const char *selector, json_t **ret_hosts, st
 
 		if (asprintf(&path, "/v1/hosts?limit=" PAGE "&after=%s%s%s", after,
 			     query[0] ? "&selector=" : "", query) < 0)
-			return fail_set(f, FAIL_INTERNAL, "out of memory");
-		r = remote_call(c, "GET", path, NULL, &doc, f);
+			return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
+		r = remote_call(c, "GET", path, NULL, &doc, reterr_fail);
 		if (r < 0)
 			return r;
 		json_array_extend(hosts, json_object_get(doc, "hosts"));
@@ -111,13 +112,13 @@ int remote_find_host(struct cli *c, const char *word, char ret_id[65], struct fa
 	if (asprintf(&selector, "name=%s", word) < 0 || !fitting)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	if (!strpbrk(word, ",|="))
-		r = get_hosts(c, selector, &hosts, reterr_fail);
+		r = remote_hosts(c, selector, &hosts, reterr_fail);
 	if (r < 0)
 		return r;
 	if (json_array_size(hosts) == 0 && hex == len && len >= 4) {
 		json_decref(hosts);
 		hosts = NULL;
-		r = get_hosts(c, NULL, &hosts, reterr_fail);
+		r = remote_hosts(c, NULL, &hosts, reterr_fail);
 		if (r < 0)
 			return r;
 		json_array_foreach(hosts, i, h)
@@ -136,7 +137,7 @@ int remote_find_host(struct cli *c, const char *word, char ret_id[65], struct fa
 	return 0;
 }
 
-/* "my-fix@3 my-fix@4?": what is committed, and on trial. */
+/* "my-fix@3 my-fix@4?": what is committed, and on trial; "my-fix@3 (off)": it does not run. */
 static void describe_hotfixes(const json_t *host, char *out, size_t room)
 {
 	const char *name;
@@ -149,8 +150,10 @@ static void describe_hotfixes(const json_t *host, char *out, size_t room)
 		json_int_t trial = json_integer_value(json_object_get(v, "trial"));
 
 		if (committed && len < room)
-			len += (size_t)snprintf(out + len, room - len, "%s%s@%lld",
-						len ? " " : "", text_safe(name), committed);
+			len += (size_t)snprintf(
+				out + len, room - len, "%s%s@%lld%s", len ? " " : "",
+				text_safe(name), committed,
+				json_integer_value(json_object_get(v, "live")) ? "" : " (off)");
 		if (trial && len < room)
 			len += (size_t)snprintf(out + len, room - len, "%s%s@%lld?",
 						len ? " " : "", text_safe(name), trial);
@@ -181,12 +184,15 @@ int remote_run_host_list(struct cli *c, const struct args *a, struct fail *reter
 	static const struct text_column columns[] = {
 		{"HOST", 0}, {"ID", 0},	       {"KERNEL", 0},	   {"ZONE", 0},
 		{"SEEN", 0}, {"HOT-FIXES", 0}, {"NOTE", TEXT_WRAP}};
-	AUTO_JSON json_t *hosts = NULL, *doc = NULL;
+	AUTO_JSON json_t *all = NULL, *hosts = NULL, *doc = NULL;
 	struct text_table *t;
 	const json_t *h;
 	size_t i;
-	int r = get_hosts(c, args_value(a, "--selector"), &hosts, reterr_fail);
+	int r = remote_hosts(c, args_value(a, "--selector"), &all, reterr_fail);
 
+	if (r == 0)
+		r = spread_filter(all, args_value(a, "--runs"), args_value(a, "--lacks"),
+				  &hosts, reterr_fail);
 	if (r < 0)
 		return r;
 	if (c->json) {
@@ -208,7 +214,7 @@ int remote_run_host_list(struct cli *c, const struct args *a, struct fail *reter
 				hotfixes, note);
 	}
 	text_table_print(t);
-	if (json_array_size(hosts) == 0)
+	if (json_array_size(all) == 0)
 		cli_note(c, "no hosts; hotfixctl enroll token lets one in");
 	return 0;
 }
@@ -241,14 +247,21 @@ static void print_host(const json_t *h)
 		       text_safe(json_string_value(v)), set ? " (set by operators)" : "");
 	}
 	json_object_foreach(json_object_get(h, "hotfixes"), key, v) {
-		printf("%-12s %s:", "hot-fix", text_safe(key));
+		const char *before = "";
+
+		printf("%-12s %s: ", "hot-fix", text_safe(key));
 		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-			if (json_integer_value(json_object_get(v, keys[i])))
-				printf(" %s %s", keys[i], text_of(v, keys[i]));
-		if (json_is_true(json_object_get(v, "held")))
-			printf(" held or disabled there");
+			if (json_integer_value(json_object_get(v, keys[i]))) {
+				printf("%s%s %s", before, keys[i], text_of(v, keys[i]));
+				before = " ";
+			}
+		if (json_is_true(json_object_get(v, "held"))) {
+			printf("%sheld or disabled there", before);
+			before = " ";
+		}
 		if (text_of(v, "rollout")[0])
-			printf(", %s in %s", text_of(v, "state"), text_of(v, "rollout"));
+			printf("%s%s in %s", before[0] ? ", " : "", text_of(v, "state"),
+			       text_of(v, "rollout"));
 		if (text_of(v, "code")[0])
 			printf(" (%s%s%s)", text_of(v, "code"),
 			       text_of(v, "text")[0] ? ": " : "", text_of(v, "text"));
@@ -758,6 +771,9 @@ int remote_run_operator_add(struct cli *c, const struct args *a, struct fail *re
 	json_object_set_new(body, "name", json_string(name));
 	json_object_set_new(body, "role", json_string(role));
 	r = duration_s(a, "--valid", body, "valid_s", reterr_fail);
+	/* Before there is a token: it is shown once. */
+	if (r == 0 && out)
+		r = sign_check_output(out, NULL, reterr_fail);
 	if (r == 0)
 		r = take_file(a, "--request", body, "request", reterr_fail);
 	if (r == 0)
@@ -771,9 +787,13 @@ int remote_run_operator_add(struct cli *c, const struct args *a, struct fail *re
 		secret = json_string_value(json_object_get(doc, "certificate"));
 	if (out && secret) {
 		r = io_write_file(out, secret, strlen(secret), 0600);
-		if (r < 0)
-			return fail_set(reterr_fail, FAIL_INTERNAL, "%s: %s", out,
-					strerror(-r));
+		if (r < 0) {
+			fail_set(reterr_fail, FAIL_INTERNAL, "%s: %s", out, strerror(-r));
+			return fail_hint(reterr_fail,
+					 "nobody has what was made: hotfixctl operator revoke "
+					 "%s, and again",
+					 name);
+		}
 	}
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);

@@ -13,6 +13,9 @@ int remote_find_host(struct cli *c, const char *word, char ret_id[65],
 /* NAME=VALUE,... as {"NAME":"VALUE"}; a value of "" is null, if that is allowed. */
 int remote_parse_labels(const char *const *words, size_t n, bool may_drop, json_t **ret_labels,
 			struct fail *reterr_fail);
+/* All that a selector fits, from all pages. NULL: all. */
+int remote_hosts(struct cli *c, const char *selector_or_null, json_t **ret_hosts,
+		 struct fail *reterr_fail);
 int remote_call(struct cli *c, const char *method, const char *path, json_t *body_or_null,
 		json_t **ret_doc, struct fail *reterr_fail);
 

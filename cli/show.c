@@ -14,6 +14,7 @@
 #include "cli/remote.h"
 #include "cli/inspect.h"
 #include "cli/sign.h"
+#include "cli/spread.h"
 #include "cli/text.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -263,6 +264,8 @@ int show_run_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	int r;
 
 	(void)a;
+	if (c->context)
+		return spread_list(c, reterr_fail);
 	r = client_get(c, &doc, reterr_fail, "/v1/hotfixes");
 	if (r < 0)
 		return r;

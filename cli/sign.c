@@ -61,33 +61,39 @@ int sign_load_keys(const struct args *a, const char *option, struct sign_keys *r
 	return 0;
 }
 
-int sign_write_output(const char *path, const char *magic, const void *buf, size_t len,
-		      struct fail *reterr_fail)
+int sign_check_output(const char *path, const char *magic, struct fail *reterr_fail)
 {
 	AUTO_FILE FILE *f = NULL;
 	char begin[16] = "";
 	struct stat st;
 	size_t n;
-	int r;
 
 	/* What is written takes the name over: of a device, a FIFO or a link that is never meant. */
 	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-		r = fail_set(reterr_fail, FAIL_CONFLICT,
-			     "%s is there already and not a file: not overwritten", path);
-		fail_hint(reterr_fail, "name another file with --out");
-		return r;
+		fail_set(reterr_fail, FAIL_CONFLICT,
+			 "%s is there already and not a file: not overwritten", path);
+		return fail_hint(reterr_fail, "name another file");
 	}
 	f = fopen(path, "re");
 	if (f && fstat(fileno(f), &st) == 0 && st.st_size > 0) {
 		n = fread(begin, 1, sizeof(begin), f);
 		if (!magic || n < strlen(magic) || memcmp(begin, magic, strlen(magic)) != 0) {
-			r = fail_set(reterr_fail, FAIL_CONFLICT,
-				     "%s is there already%s: not overwritten", path,
-				     magic ? " and something else" : "");
-			fail_hint(reterr_fail, "name another file with --out");
-			return r;
+			fail_set(reterr_fail, FAIL_CONFLICT,
+				 "%s is there already%s: not overwritten", path,
+				 magic ? " and something else" : "");
+			return fail_hint(reterr_fail, "name another file");
 		}
 	}
+	return 0;
+}
+
+int sign_write_output(const char *path, const char *magic, const void *buf, size_t len,
+		      struct fail *reterr_fail)
+{
+	int r = sign_check_output(path, magic, reterr_fail);
+
+	if (r < 0)
+		return r;
 	r = io_write_file(path, buf, len, 0644);
 	if (r < 0)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "%s: cannot be written: %s", path,

@@ -30,6 +30,8 @@ void sign_keys_clear(struct sign_keys *k);
 /*
  * Writes an output file atomically. A file that is there is replaced only when it begins
  * with magic: what this program made itself, never a key that was named by mistake.
+ * sign_check_output() says so before there is anything to write.
  */
+int sign_check_output(const char *path, const char *magic, struct fail *reterr_fail);
 int sign_write_output(const char *path, const char *magic, const void *buf, size_t len,
 		      struct fail *reterr_fail);

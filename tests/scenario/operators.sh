@@ -227,6 +227,10 @@ test_a_role_is_what_it_says() {
 	expect 11 fleetctl --context operator enroll token
 	expect 0 fleetctl --context operator rollout plan fix
 	expect 11 fleetctl --context operator rollout approve none
+	# A token is shown once: where one is already, none is made.
+	expect 9 fleetctl operator add viewer --role viewer --out "$T/viewer.token"
+	expect 0 fleetctl -j operator list
+	json '[.operators[] | select(.name == "viewer")] | length' 1
 	expect 0 fleetctl --context fleet audit
 	says DENIED
 	expect 0 fleetctl --context fleet audit --verify
@@ -298,6 +302,13 @@ test_a_rollout_goes_from_canaries_to_all_and_back() {
 	says 'wave-2 +6 committed'
 	expect 0 fleetctl host list
 	says 'fix@1'
+	expect 0 fleetctl --context viewer list
+	says '^12 hosts' '^fix +1 +12 +0 +0 +0 +yes' '^fix +2 +0 +0 +0 +0 +yes'
+	on_hosts 12 --runs fix@1
+	on_hosts 0 --runs fix@2
+	on_hosts 12 --lacks fix@2
+	on_hosts 0 --lacks fix@1
+	on_hosts 12 --lacks another
 	expect 9 fleetctl rollout pause "$id"
 	says 'has ended'
 	started fix@2 --spec "$T/spec.yaml"
@@ -312,6 +323,15 @@ test_a_rollout_goes_from_canaries_to_all_and_back() {
 all_committed() {
 	fleetctl -j host list |
 		jq -e --arg n "$1" --argjson s "$2" 'all(.hosts[]; (.hotfixes[$n].committed // 0) == $s)' >/dev/null
+}
+
+# on_hosts N OPTION...: so many are listed
+on_hosts() {
+	local n=$1
+
+	shift
+	expect 0 fleetctl -j host list "$@"
+	json '.hosts | length' "$n"
 }
 
 test_a_gate_waits_for_somebody_and_an_abort_is_final() {
