@@ -143,12 +143,22 @@ static int unknown_opt(const struct args *a, const char *arg, size_t len, struct
 	return r;
 }
 
+bool args_opt_is_list(const struct opt *o)
+{
+	return o->kind == OPT_LIST || o->kind == OPT_NEEDED_LIST;
+}
+
+bool args_opt_is_needed(const struct opt *o)
+{
+	return o->kind == OPT_NEEDED || o->kind == OPT_NEEDED_LIST;
+}
+
 static int give(struct args *a, const struct opt *o, const char *value, bool soft,
 		struct fail *f)
 {
 	if (a->n_given == ARGS_MAX)
 		return fail_set(f, FAIL_USAGE, "more than %d options", ARGS_MAX);
-	if (o->kind == OPT_VALUE || o->kind == OPT_MAYBE)
+	if (!args_opt_is_list(o) && o->kind != OPT_FLAG)
 		for (size_t i = 0; i < a->n_given; i++)
 			if (a->given[i].opt == o)
 				return fail_set(f, FAIL_USAGE, "%s is given twice", o->name);
@@ -210,7 +220,7 @@ static int parse_option(struct args *a, int argc, char *const *argv, int *i, str
 					o->name, o->value);
 		value = argv[++*i];
 	}
-	if (o->kind == OPT_VALUE)
+	if (!args_opt_is_list(o))
 		return give(a, o, value, false, f);
 	r = give_list(a, o, value, false, f);
 	while (r == 0 && *i + 1 < argc && !is_option(argv[*i + 1]))
@@ -265,6 +275,25 @@ static int check_count(const struct args *a, struct fail *f)
 	return r;
 }
 
+/* All that is missing at once: nobody wants to be told one after the other. */
+static int check_needed(const struct args *a, struct fail *f)
+{
+	char missing[256] = "";
+
+	for (const struct opt *o = a->command->opts; o && o->name; o++) {
+		size_t len = strlen(missing);
+
+		if (args_opt_is_needed(o) && !args_given(a, o->name))
+			snprintf(missing + len, sizeof(missing) - len, "%s%s %s%s",
+				 len ? ", " : "", o->name, o->value,
+				 args_opt_is_list(o) ? "..." : "");
+	}
+	if (!missing[0])
+		return 0;
+	fail_set(f, FAIL_USAGE, "%s needs %s", a->command->words, missing);
+	return fail_hint(f, "hotfixctl %s --help", a->command->words);
+}
+
 int args_parse(int argc, char *const *argv, struct args **ret_args, struct fail *reterr_fail)
 {
 	AUTO(args_freep) struct args *a = calloc(1, sizeof(*a));
@@ -301,6 +330,8 @@ int args_parse(int argc, char *const *argv, struct args **ret_args, struct fail 
 	take_soft(a);
 	if (!args_given(a, "--help") && !args_given(a, "--version")) {
 		r = check_count(a, reterr_fail);
+		if (r == 0)
+			r = check_needed(a, reterr_fail);
 		if (r < 0)
 			return r;
 	}

@@ -25,6 +25,9 @@ enum opt_kind {
 	OPT_VALUE, /* --out FILE */
 	OPT_MAYBE, /* --wait[=DURATION] */
 	OPT_LIST,  /* --key SEC... */
+	/* the same, and nothing goes without it */
+	OPT_NEEDED,
+	OPT_NEEDED_LIST,
 };
 
 struct opt {
@@ -34,6 +37,9 @@ struct opt {
 	const char *value; /* "FILE" */
 	const char *help;
 };
+
+bool args_opt_is_list(const struct opt *o);
+bool args_opt_is_needed(const struct opt *o);
 
 struct command;
 struct args;

@@ -260,20 +260,6 @@ static int make_bundle(struct cli *c, const struct args *a, const json_t *base,
 	return 0;
 }
 
-static int need_key_and_out(const struct args *a, struct fail *f)
-{
-	int r;
-
-	if (!args_given(a, "--out"))
-		return fail_set(f, FAIL_USAGE, "%s needs --out FILE",
-				args_at(a, 0) ? "build" : "pack");
-	if (args_given(a, "--key"))
-		return 0;
-	r = fail_set(f, FAIL_USAGE, "--key SEC is missing: nothing is ever made unsigned");
-	fail_hint(f, "hotfixctl key new --out PREFIX makes one");
-	return r;
-}
-
 /* --- build ---------------------------------------------------------------------------- */
 
 static bool has_headers(const char *folder, char ret_path[PATH_MAX])
@@ -469,10 +455,9 @@ int build_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	AUTO_JSON json_t *base = NULL;
 	uint64_t serial = 0;
 	size_t len;
-	int r;
+	int r = 0;
 
-	r = need_key_and_out(a, reterr_fail);
-	if (r == 0 && wanted)
+	if (wanted)
 		r = cli_parse_u64("--serial", wanted, 1, MANIFEST_SERIAL_MAX, &serial,
 				  reterr_fail);
 	if (r < 0)
@@ -561,12 +546,9 @@ int build_run_pack(struct cli *c, const struct args *a, struct fail *reterr_fail
 	AUTO_JSON json_t *base = NULL;
 	uint64_t serial = 0;
 	size_t len;
-	int r;
+	int r = 0;
 
-	r = need_key_and_out(a, reterr_fail);
-	if (r == 0 && !path)
-		r = fail_set(reterr_fail, FAIL_USAGE, "pack needs --object FILE.o");
-	if (r == 0 && !file && (!args_value(a, "--name") || !wanted))
+	if (!file && (!args_value(a, "--name") || !wanted))
 		r = fail_set(reterr_fail, FAIL_USAGE,
 			     "pack needs --name and --serial, or a --manifest that has them");
 	if (r == 0 && wanted)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/client.h"
+#include "cli/context.h"
 #include "cli/inspect.h"
 #include "cli/text.h"
 #include "lib/clock.h"
@@ -451,9 +452,12 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 		printf("%s: status %s of the fleet %s, good until %s\n", text_safe(path),
 		       text_of(status, "version"), text_of(status, "fleet"),
 		       text_of(status, "expires"));
+	else if (c->context)
+		printf("%s: the controller now trusts it, and hosts take it from there; "
+		       "hotfixctl --context %s trust show\n",
+		       text_safe(path), c->context->name);
 	else
-		printf("%s: %s now trusts it; hotfixctl trust show\n", text_safe(path),
-		       c->context ? "the fleet" : "this host");
+		printf("%s: this host now trusts it; hotfixctl trust show\n", text_safe(path));
 	return 0;
 }
 

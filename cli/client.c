@@ -142,7 +142,10 @@ static int explain_controller(const struct cli *c, CURLcode code, const char *wo
 	case CURLE_PEER_FAILED_VERIFICATION:
 		fail_set(f, FAIL_UNREACHABLE, "%s is not who context %s trusts: %s", x->url,
 			 x->name, words);
-		return fail_hint(f, "is %s the authority of its certificate?", x->ca);
+		return fail_hint(f,
+				 "its certificate must be of the authority in %s and for the "
+				 "name in this URL (hotfix-controller init --name)",
+				 x->ca);
 	case CURLE_SSL_CERTPROBLEM:
 	case CURLE_SSL_CACERT_BADFILE:
 		fail_set(f, FAIL_USAGE, "context %s: %s", x->name, words);

@@ -20,7 +20,7 @@
 #define OPT_PASSPHRASE \
 	{ "--passphrase-fd", 0, OPT_VALUE, "N", "read passphrases from descriptor N, one a line" }
 #define OPT_SIGN \
-	{ "--key", 0, OPT_LIST, "SEC", "secret keys to sign with" }, OPT_PASSPHRASE
+	{ "--key", 0, OPT_NEEDED_LIST, "SEC", "secret keys to sign with" }, OPT_PASSPHRASE
 #define OPT_TERMS \
 	{ "--expires", 0, OPT_VALUE, "TS", "no first attach after 2027-05-04T10:11:12Z, or never" }, \
 	{ "--floor", 0, OPT_LIST, "NAME@SERIAL", "nothing older is applied" }, \
@@ -32,21 +32,21 @@
 	{ "--reason", 0, OPT_VALUE, "TEXT", "why, for the history" }
 
 static const struct opt key_new_opts[] = {
-	{ "--out", 0, OPT_VALUE, "PREFIX", "writes PREFIX.sec (0600) and PREFIX.pub" },
+	{ "--out", 0, OPT_NEEDED, "PREFIX", "writes PREFIX.sec (0600) and PREFIX.pub" },
 	{ "--no-passphrase", 0, OPT_FLAG, NULL, "leave the secret key readable, for automation" },
 	OPT_PASSPHRASE,
 	OPT_END,
 };
 
 static const struct opt trust_init_opts[] = {
-	{ "--key", 0, OPT_LIST, "PUB", "public keys that may sign hot-fixes" },
+	{ "--key", 0, OPT_NEEDED_LIST, "PUB", "public keys that may sign hot-fixes" },
 	{ "--threshold", 0, OPT_VALUE, "N", "how many of them must sign each (1)" },
 	{ "--root-key", 0, OPT_LIST, "PUB", "keys that sign the next root (those of --key)" },
 	{ "--root-threshold", 0, OPT_VALUE, "N", "how many of those must (as --threshold, or 1)" },
 	OPT_TERMS,
 	{ "--sign", 0, OPT_LIST, "SEC", "sign the root itself with these" },
 	OPT_PASSPHRASE,
-	{ "--out", 0, OPT_VALUE, "ROOT", "the file to write" },
+	{ "--out", 0, OPT_NEEDED, "ROOT", "the file to write" },
 	OPT_END,
 };
 
@@ -59,42 +59,43 @@ static const struct opt trust_rotate_opts[] = {
 	{ "--reset", 0, OPT_LIST, "NAME", "serials above the floor of NAME that ran count no more" },
 	{ "--sign", 0, OPT_LIST, "SEC", "sign the new root with these" },
 	OPT_PASSPHRASE,
-	{ "--out", 0, OPT_VALUE, "NEXT", "the file to write" },
+	{ "--out", 0, OPT_NEEDED, "NEXT", "the file to write" },
 	OPT_END,
 };
 
 static const struct opt trust_revoke_opts[] = {
 	{ "--through", 0, OPT_VALUE, "SERIAL", "all serials up to this one (only the one named)" },
 	{ "--force-rollback", 0, OPT_FLAG, NULL, "take it back where it runs; else it only is not applied anew" },
-	OPT_REASON,
+	{ "--reason", 0, OPT_NEEDED, "TEXT", "why, for the history" },
 	OPT_SIGN,
-	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	{ "--out", 0, OPT_NEEDED, "FILE", "the file to write" },
 	OPT_END,
 };
 
 static const struct opt trust_direct_opts[] = {
-	{ "--from", 0, OPT_VALUE, "SERIAL", "what is committed on the hosts it is for" },
-	{ "--fleet", 0, OPT_VALUE, "ID", "their fleet" },
+	{ "--from", 0, OPT_NEEDED, "SERIAL", "what is committed on the hosts it is for" },
+	{ "--fleet", 0, OPT_NEEDED, "ID", "their fleet" },
 	{ "--host", 0, OPT_VALUE, "ID", "for this host alone: the host_id of its status" },
 	{ "--group", 0, OPT_VALUE, "NAME", "for the hosts of this group" },
 	{ "--valid", 0, OPT_VALUE, "DURATION", "how long it may be carried out (1d)" },
 	OPT_REASON,
 	OPT_SIGN,
-	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	{ "--out", 0, OPT_NEEDED, "FILE", "the file to write" },
 	OPT_END,
 };
 
 static const struct opt trust_status_opts[] = {
-	{ "--fleet", 0, OPT_VALUE, "ID", "the fleet" },
-	{ "--number", 0, OPT_VALUE, "N", "its version: higher than that of the one before" },
+	{ "--fleet", 0, OPT_NEEDED, "ID", "the fleet" },
+	{ "--number", 0, OPT_NEEDED, "N", "its version: higher than that of the one before" },
 	{ "--valid", 0, OPT_VALUE, "DURATION", "until it is stale (1d)" },
 	OPT_SIGN,
-	{ "--out", 0, OPT_VALUE, "FILE", "the file to write" },
+	{ "--out", 0, OPT_NEEDED, "FILE", "the file to write" },
 	OPT_END,
 };
 
 static const struct opt sign_opts[] = {
-	OPT_SIGN,
+	{ "--key", 0, OPT_LIST, "SEC", "secret keys to sign with" },
+	OPT_PASSPHRASE,
 	{ "--export", 0, OPT_VALUE, "BYTES", "write the exact bytes to sign, for a key elsewhere" },
 	{ "--attach", 0, OPT_VALUE, "SIG", "add the signature that was made of them" },
 	{ "--pub", 0, OPT_VALUE, "PUB", "by whose key it is" },
@@ -106,12 +107,12 @@ static const struct opt build_opts[] = {
 	{ "--serial", 0, OPT_VALUE, "N", "which version (the highest in manifest.json)" },
 	{ "--include", 0, OPT_VALUE, "DIR", "headers for hot-fixes (../include/hotfixd from hotfixctl)" },
 	OPT_SIGN,
-	{ "--out", 0, OPT_VALUE, "FILE", "the bundle to write" },
+	{ "--out", 0, OPT_NEEDED, "FILE", "the bundle to write" },
 	OPT_END,
 };
 
 static const struct opt pack_opts[] = {
-	{ "--object", 0, OPT_VALUE, "FILE.o", "the compiled BPF object" },
+	{ "--object", 0, OPT_NEEDED, "FILE.o", "the compiled BPF object" },
 	{ "--name", 0, OPT_VALUE, "N", "name of the hot-fix: a-z, 0-9 and '-'" },
 	{ "--serial", 0, OPT_VALUE, "S", "grows with each version" },
 	{ "--label", 0, OPT_VALUE, "L", "what people call this version" },
@@ -124,7 +125,7 @@ static const struct opt pack_opts[] = {
 	{ "--expires", 0, OPT_VALUE, "TS", "no first attach after 2026-05-04T10:11:12Z" },
 	{ "--manifest", 0, OPT_VALUE, "BASE.json", "further fields; options come first" },
 	OPT_SIGN,
-	{ "--out", 0, OPT_VALUE, "FILE", "the bundle to write" },
+	{ "--out", 0, OPT_NEEDED, "FILE", "the bundle to write" },
 	OPT_END,
 };
 
@@ -240,7 +241,7 @@ static const struct opt freeze_add_opts[] = {
 	{ "--until", 0, OPT_VALUE, "TIME", "the same (until freeze remove)" },
 	{ "--hotfix", 0, OPT_VALUE, "NAME", "of this hot-fix only" },
 	{ "--target", 0, OPT_LIST, "LABEL=VALUE", "on hosts with these labels only" },
-	OPT_REASON,
+	{ "--reason", 0, OPT_NEEDED, "TEXT", "why: others will ask" },
 	OPT_END,
 };
 
@@ -257,7 +258,7 @@ static const struct opt token_opts[] = {
 };
 
 static const struct opt operator_add_opts[] = {
-	{ "--role", 0, OPT_VALUE, "ROLE", "viewer, operator, approver or admin" },
+	{ "--role", 0, OPT_NEEDED, "ROLE", "viewer, operator, approver or admin" },
 	{ "--valid", 0, OPT_VALUE, "DURATION", "how long (a token: for ever)" },
 	{ "--request", 0, OPT_VALUE, "FILE", "a certificate request, to be signed" },
 	{ "--certificate", 0, OPT_VALUE, "FILE", "a certificate that is there already" },
@@ -266,8 +267,8 @@ static const struct opt operator_add_opts[] = {
 };
 
 static const struct opt migrate_opts[] = {
-	{ "--from", 0, OPT_VALUE, "FILE", "the controller's database" },
-	{ "--to", 0, OPT_VALUE, "URL", "an empty one: postgresql://..., or a file" },
+	{ "--from", 0, OPT_NEEDED, "FILE", "the controller's database" },
+	{ "--to", 0, OPT_NEEDED, "URL", "an empty one: postgresql://..., or a file" },
 	OPT_END,
 };
 /* clang-format on */
@@ -285,6 +286,7 @@ const struct command command_table[] = {
 	 "compile the source of a hot-fix and sign it",
 	 "DIR has hotfix.bpf.c and manifest.json. Each item of the manifest's \"versions\"\n"
 	 "replaces fields of the whole; the source sees its number as HOTFIX_SERIAL.\n"
+	 "Nothing is ever made unsigned: hotfixctl key new makes a key.\n"
 	 "$CLANG, $LLVM_STRIP and $SOURCE_DATE_EPOCH are honoured.",
 	 "hotfixctl build patches/cve-2026-31431-copyfail --key release.sec --out fix.hotfix\n"},
 	{"pack", build_run_pack, COMMAND_AUTHOR, "", 0, 0, COMPLETE_NOTHING, pack_opts,
@@ -714,6 +716,12 @@ static void print_synopsis(const struct command *c, FILE *out)
 		case OPT_LIST:
 			fprintf(out, " [%s %s...]", o->name, o->value);
 			break;
+		case OPT_NEEDED:
+			fprintf(out, " %s %s", o->name, o->value);
+			break;
+		case OPT_NEEDED_LIST:
+			fprintf(out, " %s %s...", o->name, o->value);
+			break;
 		}
 	fputc('\n', out);
 }
@@ -730,7 +738,7 @@ static void print_options(const struct opt *opts, FILE *out)
 			 : o->value	      ? " "
 					      : "",
 			 o->value ? o->value : "",
-			 o->kind == OPT_LIST	? "..."
+			 args_opt_is_list(o)	? "..."
 			 : o->kind == OPT_MAYBE ? "]"
 						: "",
 			 "");

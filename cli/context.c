@@ -373,8 +373,12 @@ int context_run_set(struct cli *c, const struct args *a, struct fail *reterr_fai
 		return -fail_errno(reterr_fail->code);
 	r = parse_context(name, one, x, reterr_fail);
 	if (r < 0) {
-		if (reterr_fail->code == FAIL_BAD_FORMAT)
+		if (reterr_fail->code == FAIL_BAD_FORMAT) {
 			reterr_fail->code = FAIL_USAGE;
+			fail_hint(reterr_fail,
+				  "a context has --url, --ca, and --cert with --key "
+				  "or --token-file");
+		}
 		return r;
 	}
 	if (!json_object_get(doc, "current"))

@@ -8,6 +8,7 @@
 
 #include "cli/client.h"
 #include "cli/context.h"
+#include "cli/roll.h"
 #include "cli/sign.h"
 #include "cli/spread.h"
 #include "cli/text.h"
@@ -765,9 +766,6 @@ int remote_run_operator_add(struct cli *c, const struct args *a, struct fail *re
 	const char *out = args_value(a, "--out"), *secret;
 	int r = 0;
 
-	if (!role)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"--role viewer, operator, approver or admin is needed");
 	json_object_set_new(body, "name", json_string(name));
 	json_object_set_new(body, "role", json_string(role));
 	r = duration_s(a, "--valid", body, "valid_s", reterr_fail);
@@ -862,14 +860,33 @@ static void print_database(const struct cli *c, const json_t *database)
 	putchar('\n');
 }
 
+static void print_rollouts(const json_t *rollouts)
+{
+	const json_t *v;
+	size_t i;
+
+	if (!json_array_size(rollouts))
+		printf("no rollout is under way\n");
+	json_array_foreach(rollouts, i, v) {
+		char state[200];
+
+		roll_describe_state(v, state, sizeof(state));
+		printf("rollout %s: %s@%s, %s\n", text_of(v, "id"), text_of(v, "name"),
+		       text_of(v, "serial"), state);
+	}
+}
+
 int remote_status(struct cli *c, struct fail *reterr_fail)
 {
-	AUTO_JSON json_t *doc = NULL;
+	AUTO_JSON json_t *doc = NULL, *active = NULL;
 	const json_t *controller, *database, *you;
 	int r = client_get(c, &doc, reterr_fail, "/v1/status");
 
+	if (r == 0)
+		r = client_get(c, &active, reterr_fail, "/v1/rollouts?active=1&limit=1000");
 	if (r < 0)
 		return r;
+	json_object_set(doc, "rollouts", json_object_get(active, "rollouts"));
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
 	controller = json_object_get(doc, "controller");
@@ -884,6 +901,7 @@ int remote_status(struct cli *c, struct fail *reterr_fail)
 		printf("no root of trust yet: hotfixctl trust import ROOT\n");
 	else
 		printf("root of trust: version %s\n", text_of(doc, "root"));
+	print_rollouts(json_object_get(doc, "rollouts"));
 	print_guards(c, doc);
 	return 0;
 }
@@ -911,9 +929,6 @@ int remote_run_migrate(struct cli *c, const struct args *a, struct fail *reterr_
 	uint64_t rows;
 	int r;
 
-	if (!from || !to)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"store migrate needs --from FILE and --to URL");
 	if (strcmp(from, to) == 0)
 		return fail_set(reterr_fail, FAIL_USAGE, "--from and --to are the same");
 	/* It would be made, empty, and then be what was migrated. */

@@ -277,6 +277,8 @@ void roll_describe_state(const json_t *doc, char *out, size_t room)
 	size_t i, len;
 
 	len = (size_t)snprintf(out, room, "%s", text_of(doc, "state"));
+	if (text_of(doc, "ended")[0])
+		return; /* what it waited for before */
 	json_array_foreach(pauses, i, v)
 		if (len < room)
 			len += (size_t)snprintf(out + len, room - len, "%s%s", i ? ", " : " (",
@@ -335,7 +337,7 @@ void roll_describe_wait(const json_t *doc, char *out, size_t room)
 		if (left_ms(doc, v) > left)
 			left = left_ms(doc, v);
 	out[0] = 0;
-	if (left)
+	if (left && !text_of(doc, "ended")[0])
 		snprintf(out, room, "bakes another %s", text_seconds(left));
 }
 
@@ -447,9 +449,11 @@ int roll_run_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 		size_t k;
 
 		snprintf(what, sizeof(what), "%s@%s", text_of(v, "name"), text_of(v, "serial"));
-		json_array_foreach(json_object_get(v, "pauses"), k, pause)
-			snprintf(waits + strlen(waits), sizeof(waits) - strlen(waits), "%s%s",
-				 k ? " " : "", text_safe(json_string_value(pause)));
+		if (!text_of(v, "ended")[0])
+			json_array_foreach(json_object_get(v, "pauses"), k, pause)
+				snprintf(waits + strlen(waits), sizeof(waits) - strlen(waits),
+					 "%s%s", k ? " " : "",
+					 text_safe(json_string_value(pause)));
 		text_table_line(t, text_of(v, "id"), what, text_of(v, "state"),
 				text_of(v, "wave"), text_of(v, "author"),
 				text_time(json_string_value(json_object_get(v, "created"))),
@@ -544,6 +548,41 @@ static void print_status(const struct cli *c, const json_t *doc)
 	print_hosts(c, json_object_get(doc, "troubles"), "CODE");
 }
 
+/* What led to the state in which it ended: the last row of its history that has it. */
+static int print_end(struct cli *c, const char *id, const json_t *doc, struct fail *f)
+{
+	const char *state = json_string_value(json_object_get(doc, "state"));
+	AUTO_JSON json_t *end = NULL;
+	uint64_t seq = 0;
+	size_t n;
+
+	do {
+		AUTO_JSON json_t *audit = NULL;
+		json_t *row;
+		size_t i;
+		int r = client_get(c, &audit, f,
+				   "/v1/audit?subject=%s&after=%" PRIu64 "&limit=1000", id,
+				   seq);
+
+		if (r < 0)
+			return r;
+		n = json_array_size(json_object_get(audit, "rows"));
+		json_array_foreach(json_object_get(audit, "rows"), i, row) {
+			seq = (uint64_t)json_integer_value(json_object_get(row, "seq"));
+			if (strcmp(text_of(row, "result"), state) != 0)
+				continue;
+			json_decref(end);
+			end = json_incref(row);
+		}
+	} while (n == 1000);
+	if (end)
+		printf("\nended %s by %s: %s, %s\n",
+		       text_time(json_string_value(json_object_get(end, "at"))),
+		       text_of(end, "actor"), text_of(end, "action"),
+		       text_of(json_object_get(end, "detail"), "text"));
+	return 0;
+}
+
 int roll_run_status(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_JSON json_t *doc = NULL;
@@ -557,7 +596,7 @@ int roll_run_status(struct cli *c, const struct args *a, struct fail *reterr_fai
 	if (c->json)
 		return cli_print_json(doc, reterr_fail);
 	print_status(c, doc);
-	return 0;
+	return text_of(doc, "ended")[0] ? print_end(c, id, doc, reterr_fail) : 0;
 }
 
 void roll_describe_actor(const json_t *row, char *out, size_t room)

@@ -111,9 +111,6 @@ int sign_key_new(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	char id[KEY_ID_BYTES];
 	int r;
 
-	if (!prefix)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"key new needs --out PREFIX, for PREFIX.sec and PREFIX.pub");
 	if (args_given(a, "--no-passphrase") && args_given(a, "--passphrase-fd"))
 		return fail_set(reterr_fail, FAIL_USAGE,
 				"--no-passphrase and --passphrase-fd contradict each other");
@@ -391,9 +388,6 @@ int sign_trust_init(struct cli *c, const struct args *a, struct fail *reterr_fai
 
 	if (!t)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	if (!args_given(a, "--out") || !args_given(a, "--key"))
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"trust init needs --key PUB... (who may sign) and --out ROOT");
 	if (args_given(a, "--root-threshold") && !args_given(a, "--root-key"))
 		return fail_set(reterr_fail, FAIL_USAGE, "--root-threshold needs --root-key");
 	t->version = 1;
@@ -433,8 +427,6 @@ int sign_trust_rotate(struct cli *c, const struct args *a, struct fail *reterr_f
 	size_t len;
 	int r;
 
-	if (!args_given(a, "--out"))
-		return fail_set(reterr_fail, FAIL_USAGE, "trust rotate needs --out NEXT");
 	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
 	if (r == 0)
 		r = trust_open(buf, len, &current, reterr_fail);
@@ -464,10 +456,6 @@ int sign_trust_revoke(struct cli *c, const struct args *a, struct fail *reterr_f
 	AUTO_FREE char *text = NULL;
 	int r;
 
-	if (!out || !reason || !args_given(a, "--key"))
-		return fail_set(
-			reterr_fail, FAIL_USAGE,
-			"trust revoke needs --reason TEXT, --key SEC... and --out FILE");
 	r = cli_parse_version(args_at(a, 0), v.name, &v.from, reterr_fail);
 	if (r == 0 && !v.from)
 		r = fail_set(reterr_fail, FAIL_USAGE, "trust revoke takes NAME@SERIAL");
@@ -563,12 +551,6 @@ int sign_trust_direct(struct cli *c, const struct args *a, struct fail *reterr_f
 	AUTO_FREE char *text = NULL;
 	int r;
 
-	if (!out || !args_given(a, "--from") || !args_given(a, "--fleet") ||
-	    !args_given(a, "--key"))
-		return fail_set(
-			reterr_fail, FAIL_USAGE,
-			"trust direct needs --from SERIAL, --fleet ID, --key SEC... and "
-			"--out FILE");
 	r = load_directive(a, &d, reterr_fail);
 	if (r == 0)
 		r = sign_load_keys(a, "--key", &keys, reterr_fail);
@@ -617,11 +599,6 @@ int sign_trust_status(struct cli *c, const struct args *a, struct fail *reterr_f
 	AUTO_FREE char *text = NULL;
 	int r;
 
-	if (!out || !args_given(a, "--number") || !args_given(a, "--fleet") ||
-	    !args_given(a, "--key"))
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"trust status needs --fleet ID, --number N, --key SEC... and "
-				"--out FILE");
 	if (status)
 		status->entries = calloc(args_count(a), sizeof(*status->entries));
 	if (!status || !status->entries)

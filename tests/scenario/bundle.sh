@@ -110,7 +110,7 @@ test_build_takes_the_highest_serial_and_says_what_it_lacks() {
 	expect 3 hotfixctl build patches/cve-2026-31431-copyfail --serial 77 --key "$T/release.sec" --out "$T/x"
 	expect 3 hotfixctl build patches/nosuch --key "$T/release.sec" --out "$T/x"
 	expect 2 hotfixctl build patches/cve-2026-31431-copyfail --out "$T/x"
-	says '--key' 'unsigned'
+	says 'build needs --key SEC'
 }
 
 test_an_output_that_is_no_bundle_is_not_overwritten() {

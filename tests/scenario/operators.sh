@@ -346,6 +346,8 @@ test_a_gate_waits_for_somebody_and_an_abort_is_final() {
 	expect 0 fleetctl rollout resume "$id"
 	expect 0 fleetctl --context operator rollout abort "$id" --reason 'a mistake'
 	expect 9 fleetctl rollout watch "$id" --wait 5m
+	expect 0 fleetctl rollout status "$id"
+	says 'gated@1 by admin, aborted$' '^ended .*: [A-Z_]+, .*hosts have it'
 	expect 9 fleetctl rollout resume "$id"
 	says 'has ended|cannot be resumed'
 }
@@ -406,6 +408,8 @@ test_the_line_and_freezes_hold_rollouts() {
 	eventually pauses window
 	expect 0 fleetctl rollout status "$id"
 	says 'window: freeze release-day by admin until .*: not today'
+	expect 0 fleetctl --context viewer status
+	says "rollout $id: frozen@1, scheduled .window"
 	expect 2 fleetctl freeze add release-day --reason ''
 	expect 11 fleetctl --context operator freeze remove release-day
 	expect 0 fleetctl --context approver freeze remove release-day

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include "cli/command.h"
 
 /* argv of a test: PARSE("build", "DIR", "--key", "a") */
@@ -101,6 +103,19 @@ static void a_list_gives_back_the_word_that_is_needed_as_an_argument(void **stat
 	assert_int_equal(args_list(a, "--key", keys), 2);
 	assert_string_equal(args_at(b, 0), "DIR");
 	assert_int_equal(args_list(b, "--key", keys), 2);
+}
+
+static void all_that_is_missing_is_said_at_once(void **state)
+{
+	char *argv[] = {"trust", "revoke", "x@1", "--out", "f"};
+	struct args *a = NULL;
+	struct fail f;
+
+	(void)state;
+	assert_int_equal(args_parse(5, argv, &a, &f), -EINVAL);
+	assert_null(a);
+	assert_string_equal(f.message, "trust revoke needs --reason TEXT, --key SEC...");
+	assert_non_null(strstr(f.hint, "trust revoke --help"));
 }
 
 static void a_value_that_may_be_absent_is_never_taken_from_the_next_word(void **state)
@@ -224,6 +239,7 @@ int main(void)
 		cmocka_unit_test(options_stand_before_or_behind_arguments),
 		cmocka_unit_test(global_options_stand_anywhere),
 		cmocka_unit_test(a_list_is_repeated_or_long_or_has_commas),
+		cmocka_unit_test(all_that_is_missing_is_said_at_once),
 		cmocka_unit_test(a_list_gives_back_the_word_that_is_needed_as_an_argument),
 		cmocka_unit_test(a_value_that_may_be_absent_is_never_taken_from_the_next_word),
 		cmocka_unit_test(two_dashes_end_the_options),

@@ -65,9 +65,17 @@ static void the_manual_has_every_command_with_its_options_and_arguments(void **s
 
 		if (!item)
 			fail_msg("hotfixctl.1 has no item for \"%s\"", c->words);
-		for (const struct opt *o = c->opts; o && o->name; o++)
+		for (const struct opt *o = c->opts; o && o->name; o++) {
+			char bracketed[64];
+
 			if (!has_flag(item, len, o->name))
 				fail_msg("hotfixctl.1: %s lacks %s", c->words, o->name);
+			snprintf(bracketed, sizeof(bracketed), "Oo Fl %s ", o->name + 1);
+			if (args_opt_is_needed(o) &&
+			    memmem(item, len, bracketed, strlen(bracketed)))
+				fail_msg("hotfixctl.1: %s does not go without %s", c->words,
+					 o->name);
+		}
 		for (const char *p = c->args; *p; p += strcspn(p, "[]@.| ")) {
 			p += strspn(p, "[]@.| ");
 			if (*p && !memmem(item, len, p, strcspn(p, "[]@.| ")))
