@@ -12,7 +12,7 @@
 #include "lib/log.h"
 #include "server/controller/controller.h"
 #include "server/controller/losses.h"
-#include "server/controller/database.h"
+#include "server/controller/reports.h"
 #include "server/controller/rollout.h"
 #include "store/fleet.h"
 
@@ -36,7 +36,7 @@ struct breaker {
 	bool is_read; /* all hosts that there were at the start */
 	bool busy, stopped;
 	uint64_t answered_ms, judged_ms; /* of clock_up_ms() */
-	uint64_t failed_up_ms;		 /* when something could last not be stored */
+	uint64_t unstored;		 /* batches of heartbeats that could not be kept */
 	char why[LOSSES_WHY_BYTES];
 };
 
@@ -112,17 +112,16 @@ static void on_silent(struct fleet_answer *a, void *cookie)
 {
 	AUTO(fleet_answer_freep) struct fleet_answer *answer = a;
 	struct breaker *b = take(a, cookie);
-	uint64_t now_ms = clock_up_ms();
-	struct database_writes writes;
+	uint64_t now_ms = clock_up_ms(), unstored;
 	struct fleet_host h;
 
 	if (!b)
 		return;
 	/* Silent are also those whose heartbeats find a full disk. */
-	database_writes(b->c->database, &writes);
-	if (writes.failed_up_ms != b->failed_up_ms)
+	unstored = b->c->reports ? reports_stats(b->c->reports).failed : 0;
+	if (unstored != b->unstored)
 		losses_forgive(b->losses, now_ms);
-	b->failed_up_ms = writes.failed_up_ms;
+	b->unstored = unstored;
 	while (fleet_next_host(a, &h))
 		losses_silent(b->losses, h.id, h.silent_ms, now_ms);
 	b->judged_ms = now_ms;

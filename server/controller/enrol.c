@@ -221,35 +221,60 @@ static bool name_is_good(const char *name)
 				     "0123456789.-_:") == strlen(name);
 }
 
-static int begin(struct enrol *e, struct evhttp_request *req, struct fail *reterr_fail)
-{
-	struct fleet_entry entry = {
-		.at_ms = clock_real_ms(), .action = "ENROLLED", .result = "ok"};
-	struct fleet_enrolment row = {.name = NULL};
-	const char *token, *request, *name;
-	AUTO(arrival_freep) struct arrival *v = NULL;
-	AUTO_JSON json_t *doc = NULL;
-	struct ca_written written;
-	uint8_t hash[32];
-	struct json_fields f;
-	const uint8_t *body;
-	size_t len;
-	int r;
+/* What somebody shows who wants to be a host; its texts are borrowed from doc. */
+struct shown {
+	json_t *doc;
+	const char *request, *name;
+	uint8_t token_hash[32];
+};
 
-	body = serve_body(req, &len);
-	r = json_parse("request", body, len, &doc, reterr_fail);
+static int take_shown(struct evhttp_request *req, struct shown *ret_shown,
+		      struct fail *reterr_fail)
+{
+	size_t len;
+	const uint8_t *body = serve_body(req, &len);
+	struct json_fields f;
+	const char *token;
+	int r = json_parse("request", body, len, &ret_shown->doc, reterr_fail);
+
 	if (r < 0)
 		return r;
-	f = json_fields("request", doc, reterr_fail);
+	f = json_fields("request", ret_shown->doc, reterr_fail);
 	token = json_str(&f, "token", ENROL_TOKEN_BYTES);
-	request = json_str(&f, "request", CA_REQUEST_BYTES_MAX);
-	name = json_str(&f, "name", NAME_BYTES);
-	if (f.r == 0 && !name_is_good(name))
+	ret_shown->request = json_str(&f, "request", CA_REQUEST_BYTES_MAX);
+	ret_shown->name = json_str(&f, "name", NAME_BYTES);
+	if (f.r == 0 && !name_is_good(ret_shown->name))
 		json_bad(&f, "name", "must be a host name");
 	if (json_fields_end(&f) < 0)
 		return f.r;
-	if (token_hash(token, hash) < 0)
-		return bad_token(reterr_fail);
+	return token_hash(token, ret_shown->token_hash) < 0 ? bad_token(reterr_fail) : 0;
+}
+
+/* The token is used up with it; on_stored() hears of it. */
+static int store(struct arrival *v, const struct shown *s, const struct ca_written *written)
+{
+	struct fleet_entry entry = {.at_ms = clock_real_ms(),
+				    .actor = v->host,
+				    .action = "ENROLLED",
+				    .subject = v->host,
+				    .result = "ok"};
+	struct fleet_enrolment row = {.token_hash = s->token_hash,
+				      .id = v->host,
+				      .name = s->name,
+				      .fingerprint = written->fingerprint,
+				      .certificate = written->serial,
+				      .expires_ms = written->not_after_s * 1000};
+
+	return fleet_enrol(v->e->c->fleet, &row, &entry, on_stored, v);
+}
+
+static int arrive(struct enrol *e, struct evhttp_request *req, const struct shown *s,
+		  struct fail *reterr_fail)
+{
+	AUTO(arrival_freep) struct arrival *v = NULL;
+	struct ca_written written;
+	int r;
+
 	if (e->n >= ENROL_AT_ONCE_MAX)
 		return fail_set(reterr_fail, FAIL_UNREACHABLE,
 				"too many hosts are being enrolled at once");
@@ -258,10 +283,10 @@ static int begin(struct enrol *e, struct evhttp_request *req, struct fail *reter
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	v->e = e;
 	e->n++;
-	r = e->ca ? ca_request_host(request, strlen(request), v->host, reterr_fail)
+	r = e->ca ? ca_request_host(s->request, strlen(s->request), v->host, reterr_fail)
 		  : no_authority(reterr_fail);
 	if (r == 0)
-		r = enrol_sign(e, v->host, request, &v->pem, &written, reterr_fail);
+		r = enrol_sign(e, v->host, s->request, &v->pem, &written, reterr_fail);
 	if (r < 0)
 		return r;
 	snprintf(v->topic, sizeof(v->topic), "enrol:%llu", (unsigned long long)e->next++);
@@ -269,20 +294,24 @@ static int begin(struct enrol *e, struct evhttp_request *req, struct fail *reter
 	if (r < 0)
 		return r;
 	v->parked = true;
-	entry.actor = entry.subject = v->host;
-	row.token_hash = hash;
-	row.id = v->host;
-	row.name = name;
-	row.fingerprint = written.fingerprint;
-	row.certificate = written.serial;
-	row.expires_ms = written.not_after_s * 1000;
-	if (fleet_enrol(e->c->fleet, &row, &entry, on_stored, v) < 0) {
+	if (store(v, s, &written) < 0) {
 		v->stored = true;
 		v->r = fail_set(&v->fail, FAIL_UNREACHABLE, "out of memory");
 		park_wake(e->c->park, v->topic);
 	}
 	take_ptr(v);
 	return 0;
+}
+
+static int begin(struct enrol *e, struct evhttp_request *req, struct fail *reterr_fail)
+{
+	struct shown s = {.doc = NULL};
+	int r = take_shown(req, &s, reterr_fail);
+
+	if (r == 0)
+		r = arrive(e, req, &s, reterr_fail);
+	json_decref(s.doc);
+	return r;
 }
 
 static void on_request(struct evhttp_request *req, const struct ca_peer *peer, void *cookie)

@@ -207,20 +207,31 @@ static uint64_t absent_ms(uint64_t ms)
 	return ms < OWNER_ABSENT_MS / 4 ? 4 * ms : OWNER_ABSENT_MS;
 }
 
+static uint64_t put_off(const struct owner *o)
+{
+	struct reports_stats stats;
+
+	if (!o->c->reports)
+		return 0;
+	stats = reports_stats(o->c->reports);
+	return stats.failed + stats.refused;
+}
+
 /* The disk is full, somebody has the database locked, more came than could be taken. */
 static void watch_writes(struct owner *o)
 {
-	uint64_t refused = o->c->reports ? reports_stats(o->c->reports).refused : 0;
 	struct database_writes writes;
 
 	database_writes(o->c->database, &writes);
-	if (writes.failed_up_ms == o->failed_up_ms && refused == o->refused)
-		return;
-	if (writes.failed_up_ms != o->failed_up_ms)
+	if (writes.failed_up_ms != o->failed_up_ms) {
+		o->failed_up_ms = writes.failed_up_ms;
 		o->back_up_ms = clock_up_ms();
-	o->failed_up_ms = writes.failed_up_ms;
-	o->refused = refused;
-	was_deaf(o, OWNER_AGAIN_MS);
+		was_deaf(o, 0);
+	}
+	if (put_off(o) != o->put_off) {
+		o->put_off = put_off(o);
+		was_deaf(o, OWNER_AGAIN_MS);
+	}
 }
 
 uint64_t owner_missed(struct owner *o, uint64_t ms)

@@ -67,7 +67,9 @@ struct owner {
 	bool heard_known;	 /* how long nobody was heard of before this process began */
 	bool away, lost;
 	uint64_t back_up_ms;
-	uint64_t failed_up_ms, refused; /* what could not be kept, when it was looked at last */
+	/* What could not be kept, when it was looked at last. */
+	uint64_t failed_up_ms,
+		put_off; /* put_off: reports, whose hosts were told to come again */
 	uint64_t started_up_ms;
 	uint64_t targets; /* guards_targets() */
 
