@@ -111,129 +111,195 @@ static void settle_crashed(struct hotfixes *all, const struct store_change *c)
 static const char before_the_kernel[] =
 	"hotfixd ended before this reached the kernel; nothing that ran has changed";
 
+/* One hot-fix, as the store, the open change and the kernel have it. */
+struct sides {
+	struct hotfix *h;
+	const json_t *survey; /* NULL: the kernel has nothing of it */
+	struct store_hotfix row;
+	bool has_row;
+	struct open_change open;
+	bool lease_lives;
+	uint32_t trial;		  /* index; 0 none */
+	struct gate_version runs; /* what is committed in the kernel; serial 0 none */
+	uint32_t committed;	  /* its index; 0 none */
+	bool known;		  /* runs is in the store */
+};
+
+static void look_at_gate(struct sides *s)
+{
+	struct gate *g = s->h->gate;
+
+	s->committed = g ? gate_committed(g) : 0;
+	s->trial = g ? gate_trial(g) : 0;
+	s->lease_lives = s->trial && gate_live(g, clock_mono_ns()) == s->trial;
+	s->runs = g ? gate_version(g, s->committed) : (struct gate_version){0};
+}
+
+static void look_at_sides(struct hotfixes *all, struct sides *s)
+{
+	s->open.name = s->h->name;
+	s->has_row = store_get_hotfix(all->store, s->h->name, &s->row) == 0;
+	store_each_change(all->store, s->h->name, true, UINT32_MAX, take_open, &s->open);
+	if (s->open.found && strcmp(s->open.change.boot_id, clock_boot_id()) != 0) {
+		settle_crashed(all, &s->open.change);
+		s->open.found = false;
+	}
+	if (s->survey) {
+		note_problems(s->h, s->survey);
+		hotfix_attach_gate(s->h);
+	}
+	look_at_gate(s);
+}
+
+/* True: its change goes on, or is on its way back; that is all there is to do. */
+static bool settle_trial(struct sides *s)
+{
+	uint64_t serial = gate_version(s->h->gate, s->trial).serial;
+	bool is_change = s->open.found && s->open.change.serial == serial;
+
+	if (s->has_row && serial == s->row.committed_serial &&
+	    (!s->open.found || s->open.change.serial != s->row.committed_serial)) {
+		gate_commit(s->h->gate, s->trial); /* its commit was durable already */
+	} else if (s->lease_lives && is_change) {
+		change_resume(s->h, &s->open.change, s->trial);
+		return true;
+	} else if (is_change) {
+		change_revert(
+			s->h, &s->open.change, s->trial, "LEASE_EXPIRED",
+			"hotfixd was gone when the lease of the trial ended; the kernel went back by itself");
+		return true;
+	} else {
+		gate_commit(s->h->gate, s->committed);
+	}
+	look_at_gate(s);
+	return false;
+}
+
+/* True: the open change took it out of the kernel, and does so again. */
+static bool take_out_again(struct hotfixes *all, struct sides *s)
+{
+	static const char again[] = "taken up again at start";
+	const struct store_change *c = &s->open.change;
+	struct fail fail;
+	uint64_t id;
+
+	if (!s->open.found ||
+	    (!is_verb(c, "disable") && !is_verb(c, "remove") && !is_verb(c, "take_off")))
+		return false;
+	end_open(all, c, "failed", "INTERRUPTED", again);
+	if (is_verb(c, "take_off"))
+		verb_take_off(s->h, again, c->actor_uid, &id);
+	else if (is_verb(c, "disable"))
+		verb_disable(all, s->h->name, again, c->actor_uid, &id, &fail);
+	else if (s->h->gate || !s->has_row || s->row.disabled)
+		verb_remove(all, s->h->name, c->serial, c->actor_uid, &id, &fail);
+	return true;
+}
+
+/* True: it is disabled and runs nevertheless, which is put right. */
+static bool disable_again(struct hotfixes *all, struct sides *s)
+{
+	struct fail fail;
+	uint64_t id;
+
+	if (!s->has_row || !s->row.disabled || !s->h->gate)
+		return false;
+	if (s->open.found)
+		end_open(all, &s->open.change, "failed", "INTERRUPTED", before_the_kernel);
+	verb_disable(all, s->h->name, "disabled, but found in the kernel at start", 0, &id,
+		     &fail);
+	return true;
+}
+
+/* The kernel is right about what is committed. */
+static void correct_store(struct hotfixes *all, struct sides *s)
+{
+	if (!s->committed)
+		return;
+	s->known = is_known(all, s->h->name, s->runs);
+	if (!s->known) {
+		snprintf(
+			s->h->problem, sizeof(s->h->problem),
+			"serial %" PRIu64
+			" runs in the kernel but is not the one in this store: import its bundle, or disable it",
+			(uint64_t)s->runs.serial);
+		return;
+	}
+	if (s->has_row && s->row.committed_serial == s->runs.serial)
+		return;
+	log_event(
+		LOG_WARNING,
+		"the kernel runs another version than the store says: corrected hotfix=%s serial=%" PRIu64
+		" stored=%" PRIu64,
+		s->h->name, (uint64_t)s->runs.serial, s->row.committed_serial);
+	snprintf(s->row.name, sizeof(s->row.name), "%s", s->h->name);
+	snprintf(s->row.boot_id, sizeof(s->row.boot_id), "%s", clock_boot_id());
+	s->row.committed_serial = s->runs.serial;
+	if (s->row.high_water < s->runs.serial)
+		s->row.high_water = s->runs.serial;
+	store_put_hotfix(all->store, &s->row);
+}
+
+/* True: what it left is being undone. */
+static bool end_interrupted(struct hotfixes *all, struct sides *s)
+{
+	if (!s->open.found)
+		return false;
+	if (s->runs.serial && s->runs.serial == s->open.change.serial) {
+		end_open(all, &s->open.change, "done", "RECOVERED",
+			 "finished at the next start");
+		return false;
+	}
+	if (s->committed || !s->has_row || !s->row.committed_serial || s->row.disabled) {
+		change_undo(s->h, &s->open.change, before_the_kernel);
+		return true;
+	}
+	end_open(all, &s->open.change, "failed", "INTERRUPTED", before_the_kernel);
+	return false;
+}
+
+/* What is missing or half made. */
+static void mend(struct sides *s)
+{
+	const json_t *half_made = json_object_get(s->survey, "half_made");
+	/* The gate is the pinned one: it was opened just now. */
+	struct drift_facts found = {
+		.survey = s->survey,
+		.committed_serial = s->runs.serial,
+		.gate_serial = s->runs.serial,
+		.gate_index =
+			(uint32_t)json_integer_value(json_object_get(s->survey, "committed")),
+	};
+	char what[DRIFT_BYTES];
+
+	if (s->has_row && s->row.committed_serial && !s->row.disabled && !s->committed)
+		restore_mark(s->h, "committed before, not in the kernel at start");
+	else if (s->survey && s->known && !s->row.disabled && drift_find(&found, what))
+		restore_mark(s->h, what);
+	else if (s->survey && !s->committed)
+		change_sweep(s->h, 0);
+	else if (json_is_integer(half_made))
+		change_sweep(s->h, (uint32_t)json_integer_value(half_made));
+}
+
 static void reconcile_one(struct reconcile *rc, struct hotfix *h, const json_t *survey)
 {
-	struct hotfixes *all = rc->all;
-	struct open_change open = {.name = h->name};
-	struct store_hotfix row = {0};
-	bool has_row = store_get_hotfix(all->store, h->name, &row) == 0;
-	uint32_t committed = 0, trial = 0;
-	uint64_t now_ns = clock_mono_ns(), id;
-	bool lease_lives = false, known;
-	struct gate_version v;
-	struct drift_facts found;
-	char what[DRIFT_BYTES];
-	struct fail fail;
+	struct sides s = {.h = h, .survey = survey};
+	bool done;
 
-	store_each_change(all->store, h->name, true, UINT32_MAX, take_open, &open);
-	if (open.found && strcmp(open.change.boot_id, clock_boot_id()) != 0) {
-		settle_crashed(all, &open.change);
-		open.found = false;
-	}
-	if (survey) {
-		note_problems(h, survey);
-		hotfix_attach_gate(h);
-	}
-	if (h->gate) {
-		committed = gate_committed(h->gate);
-		trial = gate_trial(h->gate);
-		lease_lives = trial && gate_live(h->gate, now_ns) == trial;
-	}
-	if (h->gate && (committed || lease_lives)) {
+	look_at_sides(rc->all, &s);
+	if (s.committed || s.lease_lives) {
 		h->adopted = true;
 		rc->adopted++;
 	}
-
-	if (trial && has_row && gate_version(h->gate, trial).serial == row.committed_serial &&
-	    (!open.found || open.change.serial != row.committed_serial)) {
-		gate_commit(h->gate, trial); /* its commit was durable already */
-	} else if (trial && lease_lives && open.found &&
-		   open.change.serial == gate_version(h->gate, trial).serial) {
-		change_resume(h, &open.change, trial);
-		goto out;
-	} else if (trial && open.found &&
-		   open.change.serial == gate_version(h->gate, trial).serial) {
-		change_revert(
-			h, &open.change, trial, "LEASE_EXPIRED",
-			"hotfixd was gone when the lease of the trial ended; the kernel went back by itself");
-		goto out;
-	} else if (trial) {
-		gate_commit(h->gate, committed);
+	done = (s.trial && settle_trial(&s)) || take_out_again(rc->all, &s) ||
+	       disable_again(rc->all, &s);
+	if (!done) {
+		correct_store(rc->all, &s);
+		if (!end_interrupted(rc->all, &s))
+			mend(&s);
 	}
-	committed = h->gate ? gate_committed(h->gate) : 0;
-	v = h->gate ? gate_version(h->gate, committed) : (struct gate_version){0};
-
-	if (open.found &&
-	    (is_verb(&open.change, "disable") || is_verb(&open.change, "remove") ||
-	     is_verb(&open.change, "take_off"))) {
-		end_open(all, &open.change, "failed", "INTERRUPTED", "taken up again at start");
-		if (is_verb(&open.change, "take_off"))
-			verb_take_off(h, "taken up again at start", open.change.actor_uid, &id);
-		if (is_verb(&open.change, "disable"))
-			verb_disable(all, h->name, "taken up again at start",
-				     open.change.actor_uid, &id, &fail);
-		else if (is_verb(&open.change, "remove") &&
-			 (h->gate || !has_row || row.disabled))
-			verb_remove(all, h->name, open.change.serial, open.change.actor_uid,
-				    &id, &fail);
-		goto out;
-	}
-	if (has_row && row.disabled && h->gate) {
-		if (open.found)
-			end_open(all, &open.change, "failed", "INTERRUPTED", before_the_kernel);
-		verb_disable(all, h->name, "disabled, but found in the kernel at start", 0, &id,
-			     &fail);
-		goto out;
-	}
-	/* The gate is the pinned one: it was opened just now. */
-	found = (struct drift_facts){
-		.survey = survey,
-		.committed_serial = v.serial,
-		.gate_serial = v.serial,
-		.gate_index =
-			(uint32_t)json_integer_value(json_object_get(survey, "committed")),
-	};
-	known = committed && is_known(all, h->name, v);
-	if (committed && !known) {
-		snprintf(
-			h->problem, sizeof(h->problem),
-			"serial %" PRIu64
-			" runs in the kernel but is not the one in this store: import its bundle, or disable it",
-			(uint64_t)v.serial);
-	} else if (committed && (!has_row || row.committed_serial != v.serial)) {
-		log_event(
-			LOG_WARNING,
-			"the kernel runs another version than the store says: corrected hotfix=%s serial=%" PRIu64
-			" stored=%" PRIu64,
-			h->name, (uint64_t)v.serial, row.committed_serial);
-		snprintf(row.name, sizeof(row.name), "%s", h->name);
-		snprintf(row.boot_id, sizeof(row.boot_id), "%s", clock_boot_id());
-		row.committed_serial = v.serial;
-		if (row.high_water < v.serial)
-			row.high_water = v.serial;
-		store_put_hotfix(all->store, &row);
-	}
-	if (open.found && v.serial == open.change.serial && v.serial) {
-		end_open(all, &open.change, "done", "RECOVERED", "finished at the next start");
-		open.found = false;
-	}
-	if (open.found && (committed || !has_row || !row.committed_serial || row.disabled)) {
-		change_undo(h, &open.change, before_the_kernel);
-		goto out;
-	}
-	if (open.found)
-		end_open(all, &open.change, "failed", "INTERRUPTED", before_the_kernel);
-	if (has_row && row.committed_serial && !row.disabled && !committed)
-		restore_mark(h, "committed before, not in the kernel at start");
-	else if (survey && known && !row.disabled && drift_find(&found, what))
-		restore_mark(h, what);
-	else if (survey && !committed)
-		change_sweep(h, 0);
-	else if (json_is_integer(json_object_get(survey, "half_made")))
-		change_sweep(
-			h, (uint32_t)json_integer_value(json_object_get(survey, "half_made")));
-out:
-	store_change_clear(&open.change);
+	store_change_clear(&s.open.change);
 }
 
 static void reconcile_all(struct reconcile *rc)
