@@ -25,6 +25,16 @@ static int refuse_busy(const struct hotfix *h, struct fail *reterr_fail)
 				 "hotfixctl commit %s, or hotfixctl rollback %s, first",
 				 h->name, h->name);
 	}
+	if (h->change.fail.code != FAIL_NONE) {
+		fail_set(reterr_fail, FAIL_CONFLICT,
+			 "%s is being changed: serial %" PRIu64
+			 " is being taken back already (%.600s)",
+			 h->name, h->change.serial, h->change.fail.message);
+		return fail_hint(reterr_fail,
+				 "it is over in a moment, and hotfixctl history %s says how it "
+				 "ended",
+				 h->name);
+	}
 	fail_set(reterr_fail, FAIL_CONFLICT,
 		 "%s is being changed: %s of serial %" PRIu64 " (change %" PRIu64
 		 ") is under way",
