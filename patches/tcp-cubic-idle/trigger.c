@@ -180,10 +180,33 @@ static void receive_segments(int fd, size_t segments)
 	}
 }
 
+/* Both ends at once: where memory is short the kernel holds less than a window between them. */
 static void transfer(const int fd[2], size_t segments)
 {
-	send_segments(fd[0], segments);
-	receive_segments(fd[1], segments);
+	size_t to_send = segments * MSS_BYTES, to_receive = to_send;
+	struct pollfd p[2];
+	ssize_t n;
+
+	while (to_receive) {
+		p[0] = (struct pollfd){.fd = to_send ? fd[0] : -1, .events = POLLOUT};
+		p[1] = (struct pollfd){.fd = fd[1], .events = POLLIN};
+		if (poll(p, 2, TIMEOUT_S * 1000) <= 0)
+			give_up("transfer");
+		if (p[0].revents) {
+			n = send(fd[0], buffer,
+				 to_send < sizeof(buffer) ? to_send : sizeof(buffer),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+			if (n < 0 && errno != EAGAIN)
+				give_up("send");
+			to_send -= n > 0 ? (size_t)n : 0;
+		}
+		if (p[1].revents) {
+			n = recv(fd[1], buffer, sizeof(buffer), MSG_DONTWAIT);
+			if (n == 0 || (n < 0 && errno != EAGAIN))
+				give_up("recv");
+			to_receive -= n > 0 ? (size_t)n : 0;
+		}
+	}
 	await(fd[0], is_drained, "acknowledgements");
 }
 
