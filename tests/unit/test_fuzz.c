@@ -10,6 +10,7 @@
 #include "lib/io.h"
 
 #define TARGETS(X)     \
+	X(answer)      \
 	X(api)         \
 	X(args)        \
 	X(audit)       \
