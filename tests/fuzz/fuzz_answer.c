@@ -44,8 +44,9 @@
 #define ANSWERS	   16
 #define PEERS	   64
 #define TURNS	   400
-#define IDLE_TURNS 20
-#define IDLE_US	   100
+#define IDLE_TURNS 12 /* longer than the longest back-off */
+#define IDLE_US	   250
+#define BACKOFF_MS 2
 #define DAY_S	   86400ULL
 
 static struct event_base *base;
@@ -506,7 +507,7 @@ static void start(uint8_t who)
 			       .key = key,
 			       .name = "fuzz",
 			       .backoff_ms = 1,
-			       .backoff_max_ms = 2,
+			       .backoff_max_ms = BACKOFF_MS,
 			       .engine = &engine};
 	struct fail f;
 
@@ -527,15 +528,24 @@ static bool is_left(void)
 	return false;
 }
 
+/* Somebody answers, or the agent is about to ask. */
+static bool goes_on(unsigned int idle)
+{
+	struct agent_status s;
+
+	agent_status(agent, &s);
+	return s.retry_in_ms <= BACKOFF_MS && idle < (is_left() ? IDLE_TURNS : 2);
+}
+
 static void run(void)
 {
 	unsigned int idle = 0;
 
-	for (unsigned int i = 0; i < TURNS && idle < (is_left() ? IDLE_TURNS : 4); i++) {
+	for (unsigned int i = 0; i < TURNS && goes_on(idle); i++) {
 		moved = false;
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		idle = moved ? 0 : idle + 1;
-		if (!moved)
+		if (!moved && is_left())
 			usleep(IDLE_US);
 	}
 }

@@ -3,7 +3,7 @@
 # where: native
 # timeout: 400
 #
-# Controllers that are killed, requests that come twice, late or in another order, and a PostgreSQL
+# Controllers that are killed or cut off, requests that come twice, late or in another order, and a PostgreSQL
 # that goes away or is replaced by its standby, in the middle of rollouts: others go on, nothing is
 # lost, and no host is told two things. Every word that is ever stored is kept by a trigger, every
 # word that a host ever hears by the simulator, and both are looked at in the end.
@@ -86,17 +86,40 @@ judged() {
 	sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'judge'"
 }
 
+# proxy NAME LISTEN TARGET: a stretch of network, which SIGSTOP interrupts
+proxy() {
+	"$B/tests/fleet/proxy" "$2" "$3" >"$T/proxy-$1" 2>&1 &
+	echo $! >"$T/proxy-$1.pid"
+	eventually grep -q port= "$T/proxy-$1"
+}
+by_proxy() { sed 's|port=|https://127.0.0.1:|' "$T/proxy-$1"; }
+sever() { kill -STOP "$(cat "$T/proxy-$1.pid")"; }
+mend() { kill -CONT "$(cat "$T/proxy-$1.pid")"; }
+
+folder() { mkdir -p "$T/$1" && echo "$T/$1"; }
+
+# start NAME: a controller, which reaches the database by a proxy of its own
+start() {
+	# shellcheck disable=SC2034 # it is for controller_start
+	local database=$database
+	[ -z "${LONG:-}" ] || database=${database/$PGHOST/$T/database-$1}
+	controller_start "$1"
+}
+
 setup() {
 	heartbeat=10s
 	: >"$T/servers"
 	fleet_new "${PG_URL/$PGHOST/$PGHOST,$T/standby}"
 	sim_prepare $((HOSTS + LATE))
-	controller_start one
-	controller_start two
+	for name in one two; do
+		[ -z "${LONG:-}" ] || proxy database-$name "$(folder database-$name)/.s.PGSQL.$PGPORT" "$PGHOST/.s.PGSQL.$PGPORT"
+		start $name
+		[ -z "${LONG:-}" ] || proxy $name 0 "$(port_of $name agents)"
+	done
 	expect 0 fleet trust import "$F/root"
 	keep_words
 	judging_waits
-	sim_start $HOSTS --journal "$F/journal" --backoff-max 2000
+	sim_start $HOSTS --journal "$F/journal" --backoff-max 2000 ${LONG:+--controllers "$(by_proxy one) $(by_proxy two)"}
 	expect 0 fleet operator add approver --role approver --out "$F/approver.token"
 	jq --arg token "$F/approver.token" '.contexts.sim |= (del(.cert, .key) | .token_file = $token)' "$F/contexts.json" >"$F/approver.json"
 	for name in a b c d e f g h i j k l; do fleet_stock $name 1; done
@@ -149,8 +172,8 @@ test_a_controller_that_is_killed_is_followed_by_another_in_every_state() {
 	kill -STOP "$sim_pid" # so that nobody goes on
 	ask promote "${at[wave_judging]}"
 	ask abort "${at[rolling_back]}" --rollback=all
-	at[scheduled]=$(begin g ".windows.allow = [{start: \"$(date -u -d '+30 seconds' +%Y-%m-%dT%H:%M:%S)\", duration: \"1h\"}]")
-	controller_start two
+	at[scheduled]=$(begin g ".windows.allow = [{start: \"$(date -u -d '+25 seconds' +%Y-%m-%dT%H:%M:%S)\", duration: \"1h\"}]")
+	start two
 	for state in "${!at[@]}"; do eventually is "${at[$state]}" "$state"; done
 	judge "$first"
 	for state in "${!at[@]}"; do
@@ -159,10 +182,10 @@ test_a_controller_that_is_killed_is_followed_by_another_in_every_state() {
 	followed one "${at[@]}" "$first" "$second"
 	is "${at[pending_approval]}" pending_approval || fail "not approved, and $(state "${at[pending_approval]}")"
 	kill -CONT "$sim_pid"
-	controller_start one
+	start one
 	judge "$second"
 	followed two "${at[@]}" "$first" "$second"
-	controller_start two
+	start two
 
 	eventually approve "${at[pending_approval]}"
 	ask resume "${at[paused]}"
@@ -232,12 +255,55 @@ middle() {
 goes_on() {
 	eventually noted "$id" ENGINE_LOST
 	eventually noted "$id" RESUMED
+	comes_to_its_end "$1" "$2"
+}
+
+comes_to_its_end() {
 	eventually is "$id" wave_baking
 	ask promote "$id"
 	eventually is "$id" succeeded
-	eventually sim_is ".committed[\"$1@$2\"] == $HOSTS and .refused == 0"
+	eventually sim_is ".committed[\"$1@$2\"] == .started and .refused == 0"
 	words_agree
 	expect 0 fleet audit --verify
+}
+
+# Half of the hosts cannot be heard for longer than a controller waits for them. What they said
+# meanwhile arrives in the end, and by then they have said something else by another way.
+test_hosts_that_are_cut_off_in_the_middle_of_a_wave_come_back() {
+	local id
+
+	middle c 2
+	sever one
+	eventually one_of "$id" paused wave_baking
+	eventually sim_is ".agents.connected == .started"
+	mend one
+	eventually pushed "$id"
+	comes_to_its_end c 2
+}
+
+# By hand: hosts in the middle of a trial have failed when they are not heard of, and if they are more
+# than half of a zone, nothing goes on anywhere until somebody says so.
+pushed() {
+	! is "$1" wave_baking || return 0
+	fleet stop-the-line --clear || :
+	fleet rollout resume "$1" || :
+	return 1
+}
+
+one_of() { [[ " ${*:2} " = *" $(state "$1") "* ]]; }
+
+# What it was about to write arrives when somebody else has taken over.
+test_a_controller_that_is_cut_off_from_its_database_is_followed_and_writes_no_more() {
+	local id owner
+
+	middle d 2
+	owner=$(owner "$id")
+	sever "database-$owner"
+	eventually has_left "$id" "$owner"
+	mend "database-$owner"
+	eventually grep -q "$id.*somebody else" "$F/$owner/log"
+	eventually pushed "$id"
+	comes_to_its_end d 2
 }
 
 # Servers outlive the test that starts them, and end with the scenario.
@@ -278,6 +344,7 @@ test_a_standby_takes_over_in_the_middle_of_a_wave() {
 	eventually sql_is "SELECT sync_state = 'sync' FROM pg_stat_replication"
 	middle b 2
 	kill -KILL "$(head -n 1 "$PGHOST/data/postmaster.pid")"
+	for name in one two; do kill -KILL "$(cat "$T/proxy-database-$name.pid")"; done
 	eventually gone "$PGHOST"
 	sleep 12
 	export PGHOST=$T/standby
@@ -288,13 +355,16 @@ test_a_standby_takes_over_in_the_middle_of_a_wave() {
 sql_is() { [ "$(sql -c "$1")" = t ]; }
 
 # With a database that stays: the rest is for make check-fleet-long.
-[ -n "${LONG:-}" ] || unset -f test_a_database_that_went_away_pauses_rollouts_and_nothing_is_lost \
+[ -n "${LONG:-}" ] || unset -f test_hosts_that_are_cut_off_in_the_middle_of_a_wave_come_back \
+	test_a_controller_that_is_cut_off_from_its_database_is_followed_and_writes_no_more \
+	test_a_database_that_went_away_pauses_rollouts_and_nothing_is_lost \
 	test_a_standby_takes_over_in_the_middle_of_a_wave
 
 eval "$(declare -f end_all | sed '1s/end_all/end_daemons/')"
 end_all() {
 	kill -CONT "$sim_pid"
 	fleet_end
+	[ -z "${LONG:-}" ] || for name in "$T"/proxy-*.pid; do kill -KILL "$(cat "$name")"; done
 	while read -r pid; do kill -QUIT "$pid" 2>/dev/null; done <"$T/servers"
 	end_daemons
 }
