@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/client.h"
@@ -94,7 +95,7 @@ struct follow {
 	bool asks_back;	      /* rolled_back is what was asked for */
 	bool applies;	      /* then done means committed */
 	bool drawn;	      /* a line that is to be redrawn stands there */
-	bool told;	      /* not a terminal: that it is on trial */
+	bool told, told_why;  /* not a terminal: that it is on trial; what it still waits for */
 };
 
 static uint64_t now_ms(void)
@@ -121,8 +122,11 @@ static void clear_line(struct follow *w)
 	w->drawn = false;
 }
 
-/* "on trial: 12 s of 60 s, 3 412 calls", from the hot-fix's own document. */
-static void describe_trial(const struct cli *c, const char *name, char *ret_line, size_t len)
+/*
+ * "on trial: 12 s of 60 s, 3 412 calls", from the hot-fix's own document; true: its time is over, and
+ * the line says what it waits for.
+ */
+static bool describe_trial(const struct cli *c, const char *name, char *ret_line, size_t len)
 {
 	AUTO_JSON json_t *doc = NULL;
 	uint64_t calls = 0, whole, left;
@@ -132,37 +136,48 @@ static void describe_trial(const struct cli *c, const char *name, char *ret_line
 	snprintf(ret_line, len, "on trial");
 	if (client_get(c, &doc, NULL, "/v1/hotfixes/%s", name) < 0 ||
 	    !json_object_get(doc, "trial_ms"))
-		return;
+		return false;
 	json_array_foreach(json_object_get(doc, "hooks"), i, hook)
 		calls += (uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
 	whole = (uint64_t)json_integer_value(json_object_get(doc, "trial_ms"));
 	left = (uint64_t)json_integer_value(json_object_get(doc, "trial_left_ms"));
 	if (left <= whole)
-		snprintf(ret_line, len, "on trial: %s of %s, %s calls so far",
-			 text_seconds(whole - left), text_seconds(whole), text_count(calls));
+		snprintf(ret_line, len, "on trial: %s of %s, %s calls so far%s%s",
+			 text_seconds(whole - left), text_seconds(whole), text_count(calls),
+			 text_of(doc, "reason")[0] ? "; " : "", text_of(doc, "reason"));
+	return left == 0 && text_of(doc, "reason")[0];
 }
 
+/* No longer than the terminal is wide: what wraps is not drawn over. */
 static void show_line(struct follow *w, const char *line)
 {
+	struct winsize size;
+	int columns = 79, what = (int)strlen(w->what) + 2;
+
 	if (!redraws(w->c))
 		return;
-	fprintf(stderr, "\r\033[K%s: %s", text_safe(w->what), line);
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
+		columns = size.ws_col - 1;
+	fprintf(stderr, "\r\033[K%s: %.*s", text_safe(w->what),
+		columns > what ? columns - what : 0, line);
 	fflush(stderr);
 	w->drawn = true;
 }
 
-/* On a terminal one line that is redrawn, else one line in all. */
+/* On a terminal one line that is redrawn, else one, and another when the trial takes longer. */
 static void show_trial(struct follow *w)
 {
-	char line[256];
+	char line[400];
+	bool waits;
 
-	if (w->c->json || (w->told && !redraws(w->c)))
+	if (w->c->json || (w->told && w->told_why && !redraws(w->c)))
 		return;
-	describe_trial(w->c, w->name, line, sizeof(line));
+	waits = describe_trial(w->c, w->name, line, sizeof(line));
 	show_line(w, line);
-	if (!w->told && !w->drawn)
+	if ((!w->told || (waits && !w->told_why)) && !w->drawn)
 		fprintf(stderr, "%s: %s\n", text_safe(w->what), line);
 	w->told = true;
+	w->told_why = waits;
 }
 
 static int timed_out(const struct follow *w, struct fail *f)

@@ -229,6 +229,17 @@ static void add_overlap_hooks(struct hotfixes *all, const struct hotfix *h, uint
 	}
 }
 
+static uint64_t calls_live(const json_t *hotfix)
+{
+	uint64_t calls = 0;
+	const json_t *hook;
+	size_t i;
+
+	json_array_foreach(json_object_get(hotfix, "hooks"), i, hook)
+		calls += (uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
+	return calls;
+}
+
 static json_t *hotfix_json(struct hotfixes *all, const char *name)
 {
 	struct hotfix *h = hotfix_find(all, name);
@@ -274,6 +285,12 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 				json_object_set_new(
 					doc, "reason",
 					json_sprintf("waits for evidence: %s", missing));
+			else if (h->phase == HOTFIX_TRIAL && age_ms >= h->change.trial_ms &&
+				 calls_live(doc) < h->change.min_calls)
+				json_object_set_new(doc, "reason",
+						    json_sprintf("waits for calls: %" PRIu64
+								 " are demanded",
+								 h->change.min_calls));
 			json_object_set_new(doc, "trial_ms",
 					    json_integer((json_int_t)h->change.trial_ms));
 			json_object_set_new(

@@ -144,6 +144,15 @@ test_a_check_that_this_host_does_without_is_not_judged() {
 	gone free
 }
 
+test_who_waits_for_a_trial_is_told_what_it_waits_for() {
+	stored rarely 1 cc_reno '{"trial":{"min_s":1,"default_s":1,"max_s":3,"min_calls":1000000},"health":{"off":["tcp_resets_per_s","tcp_retrans_percent"]}}'
+	script -qec "stty cols 60; '$bin/hotfixctl' --socket '$sock' apply rarely --wait" "$T/rarely" </dev/null >/dev/null 2>&1 || :
+	grep -q 'on trial: .*waits' "$T/rarely" || fail "$(cat "$T/rarely")"
+	tr '\r' '\n' <"$T/rarely" | sed 's/\x1b\[K//' | grep 'on trial:' >"$T/drawn"
+	! grep -E '.{60}' "$T/drawn" || fail 'wider than the terminal'
+	gone rarely
+}
+
 test_evidence_that_is_missing_ends_the_longest_trial_and_is_named() {
 	mount --bind /dev/null /proc/pressure/io
 	trap 'umount /proc/pressure/io' EXIT
