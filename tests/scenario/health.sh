@@ -145,7 +145,7 @@ test_a_check_that_this_host_does_without_is_not_judged() {
 }
 
 test_who_waits_for_a_trial_is_told_what_it_waits_for() {
-	stored rarely 1 cc_reno '{"trial":{"min_s":1,"default_s":1,"max_s":3,"min_calls":1000000},"health":{"off":["tcp_resets_per_s","tcp_retrans_percent"]}}'
+	stored rarely 1 cc_reno '{"trial":{"min_s":1,"default_s":1,"max_s":3,"min_calls":1000000},"health":{"off":["tcp_resets_per_s","tcp_retrans_percent","psi_cpu","psi_io","psi_memory","loop_stall_ms","cpu_percent","ns_per_call"]}}'
 	script -qec "stty cols 60; '$bin/hotfixctl' --socket '$sock' apply rarely --wait" "$T/rarely" </dev/null >/dev/null 2>&1 || :
 	grep -q 'on trial: .*waits' "$T/rarely" || fail "$(cat "$T/rarely")"
 	tr '\r' '\n' <"$T/rarely" | sed 's/\x1b\[K//' | grep 'on trial:' >"$T/drawn"
