@@ -20,7 +20,7 @@
 #include "lib/version.h"
 #include "server/agent_lib.h"
 
-#define CONNECT_MS	  10000L
+#define CONNECT_MS	  20000L /* a controller that has just started takes them one by one */
 #define HEADERS_BYTES_MAX 16384
 #define NAME_BYTES	  254
 #define NAMES_MAX	  16
