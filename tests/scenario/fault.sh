@@ -7,9 +7,11 @@
 # or the new one, and status, pins, kernel and database agree about it (tests/fault/matrix.c).
 #
 # Run by `make check`: each step of apply, switch, rollback, commit, disable, remove and three
-# kinds of start, of a hot-fix with a slot, on every kernel; of a sleepable one on 6.12, of a
-# congestion control on 6.1 and here. In a worker, every other death takes hotfixd with it; the
-# worker that applies again after a boot is the one of apply, and is not killed a second time.
+# kinds of start, of a hot-fix with a slot on the newest kernel and of a congestion control here;
+# on the others, whose kernels differ in how a worker attaches and not in what hotfixd decides,
+# switch and disable, of a sleepable hot-fix (6.12) and a congestion control (6.1) too. In a
+# worker, every other death takes hotfixd with it; the worker that applies again after a boot is
+# the one of apply, and is not killed a second time.
 # `make check-long`: all three hot-fixes on every kernel, all verbs, and each step of a worker
 # twice, alone and with hotfixd.
 
@@ -39,8 +41,9 @@ case ${LONG:+long}${KERNEL:-native} in
 native) one_cc_run_at_a_time && played fgn-cc-reno "${verbs[@]}" ;;
 longnative) one_cc_run_at_a_time && played fgn-cc-reno --all ;;
 long*) for name in "${hotfixes[@]}"; do played "$name" --alone --all; done ;;
+newest) played fgn-fmod-ret-getsid --alone "${verbs[@]}" ;;
 *)
-	played fgn-fmod-ret-getsid --alone "${verbs[@]}"
+	played fgn-fmod-ret-getsid --alone switch disable
 	[ "$KERNEL" != 6.12 ] || played fgn-lsm-sleepable-rmdir --alone switch rollback disable
 	[ "$KERNEL" != 6.1 ] || played fgn-cc-reno --alone switch rollback disable
 	;;
