@@ -425,8 +425,8 @@ static int wait_for(char **argv)
 	if (!argv[0] || !argv[1])
 		return usage();
 	fd = syscall(SYS_pidfd_open, atoi(argv[1]), 0);
-	if (fd < 0)
-		return errno == ESRCH ? 0 : 1;
+	if (fd < 0) /* EINVAL: it went while the kernel looked */
+		return errno == ESRCH || errno == EINVAL ? 0 : 1;
 	p.fd = fd;
 	return poll(&p, 1, atoi(argv[0])) == 1 ? 0 : EXIT_TOO_LATE;
 }
