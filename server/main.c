@@ -100,6 +100,7 @@ static void on_restored(void *cookie)
 		  d->report.adopted);
 	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel",
 		   d->report.adopted);
+	record_start(d->record);
 }
 
 static void on_reconciled(size_t adopted, void *cookie)

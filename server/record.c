@@ -227,9 +227,13 @@ int record_new(struct event_base *base, struct store *s, struct events *events,
 	store_on_audit(s, on_audit, r);
 	if (made)
 		note_key(r);
-	on_hour(-1, 0, r);
 	*ret_record = take_ptr(r);
 	return 0;
+}
+
+void record_start(struct record *r)
+{
+	on_hour(-1, 0, r);
 }
 
 struct record *record_free(struct record *r)

@@ -24,6 +24,8 @@ struct record; /* NULL is one without a host key */
 
 int record_new(struct event_base *base, struct store *s, struct events *events,
 	       const char *state_dir, struct record **ret_record);
+/* What is done by the hour is done a first time, once nobody waits for it: it goes to the disk. */
+void record_start(struct record *r);
 /* With a last checkpoint. */
 struct record *record_free(struct record *r);
 const struct key *record_host(const struct record *r); /* NULL: it could not be read or made */
