@@ -156,7 +156,7 @@ test_who_waits_for_a_trial_is_told_what_it_waits_for() {
 test_evidence_that_is_missing_ends_the_longest_trial_and_is_named() {
 	mount --bind /dev/null /proc/pressure/io
 	trap 'umount /proc/pressure/io' EXIT
-	on_trial blind '{}' 1 4
+	on_trial blind '{}' 1 15
 	traffic
 	eventually waits
 	eventually idle blind
