@@ -162,3 +162,15 @@ uint8_t *fuzz_bundle(const char *name, uint64_t serial, const void *object, size
 		       ? buf
 		       : NULL;
 }
+
+bool fuzz_answer_is_whole(const char *text, size_t len, size_t *ret_body, size_t *ret_body_len)
+{
+	const char *end = memmem(text, len, "\r\n\r\n", 4), *p;
+
+	if (!end)
+		return false;
+	p = memmem(text, (size_t)(end - text), "Content-Length: ", 16);
+	*ret_body = (size_t)(end - text) + 4;
+	*ret_body_len = p ? strtoul(p + 16, NULL, 10) : 0;
+	return p && len >= *ret_body + *ret_body_len;
+}

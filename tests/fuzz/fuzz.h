@@ -48,6 +48,9 @@ char *fuzz_part(const uint8_t **data, size_t *size, int separator, size_t *ret_l
 const char *fuzz_folder(void);
 void fuzz_write(const char *name, const void *buf, size_t len);
 
+/* Is the body of this HTTP answer there too? Where it begins and how long it is, once its head is. */
+bool fuzz_answer_is_whole(const char *text, size_t len, size_t *ret_body, size_t *ret_body_len);
+
 #define FUZZ_KEYS     3
 #define FUZZ_DIRECTOR 1 /* of the fleet in the root that is trusted */
 #define FUZZ_STATUS   2

@@ -257,19 +257,6 @@ static int dial(void)
 	return fd;
 }
 
-/* The end of an answer's head and whether its body is there too. */
-static bool whole(const char *text, size_t len, size_t *ret_body, size_t *ret_body_len)
-{
-	const char *end = memmem(text, len, "\r\n\r\n", 4), *p;
-
-	if (!end)
-		return false;
-	p = memmem(text, (size_t)(end - text), "Content-Length: ", 16);
-	*ret_body = (size_t)(end - text) + 4;
-	*ret_body_len = p ? strtoul(p + 16, NULL, 10) : 0;
-	return p && len >= *ret_body + *ret_body_len;
-}
-
 static void check_answer(const char *text, size_t body, size_t body_len)
 {
 	AUTO(json_decrefp) json_t *doc = json_loadb(text + body, body_len, 0, NULL);
@@ -329,7 +316,7 @@ static void converse(const char *request, size_t len, bool raw, bool head)
 			quiet = 0;
 		}
 		answer[got] = 0;
-		if (!raw && !head && whole(answer, got, &body, &body_len)) {
+		if (!raw && !head && fuzz_answer_is_whole(answer, got, &body, &body_len)) {
 			check_answer(answer, body, body_len);
 			check_known(request, answer);
 			break;

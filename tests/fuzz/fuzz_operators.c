@@ -270,18 +270,6 @@ static void dial(bool shows)
 	fuzz_must(r == 1);
 }
 
-static bool whole(const char *text, size_t len, size_t *ret_body, size_t *ret_body_len)
-{
-	const char *end = memmem(text, len, "\r\n\r\n", 4), *p;
-
-	if (!end)
-		return false;
-	p = memmem(text, (size_t)(end - text), "Content-Length: ", 16);
-	*ret_body = (size_t)(end - text) + 4;
-	*ret_body_len = p ? strtoul(p + 16, NULL, 10) : 0;
-	return p && len >= *ret_body + *ret_body_len;
-}
-
 /* The document of the answer; NULL: the connection ended, or it is no JSON and need not be. */
 static json_t *converse(const char *request, size_t len)
 {
@@ -304,10 +292,10 @@ static json_t *converse(const char *request, size_t len)
 		else if (SSL_get_error(ssl, n) != SSL_ERROR_WANT_READ)
 			break;
 		answer[got] = 0;
-		if (whole(answer, got, &body, &body_len))
+		if (fuzz_answer_is_whole(answer, got, &body, &body_len))
 			break;
 	}
-	if (!whole(answer, got, &body, &body_len)) {
+	if (!fuzz_answer_is_whole(answer, got, &body, &body_len)) {
 		hang_up(); /* it waits, or was refused by the connection's bounds */
 		return NULL;
 	}
