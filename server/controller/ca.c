@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include <openssl/core_names.h>
@@ -82,6 +83,18 @@ bool ca_name_valid(enum ca_kind kind, const char *name)
 		return is_host_id(name);
 	return len > 0 && len < CA_NAME_BYTES && strspn(name, good) == len && name[0] != '-' &&
 	       !is_host_id(name);
+}
+
+bool ca_name_reserved(const char *name)
+{
+	static const char *const words[] = {
+		"engine", "controller", "director", "breaker",
+		"fleet",  "init",	"hotfixd",  "hotfix-controller"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcasecmp(name, words[i]) == 0)
+			return true;
+	return false;
 }
 
 static const char *fingerprint(const X509 *certificate, char out[CA_NAME_BYTES])

@@ -63,6 +63,8 @@ const char *ca_fingerprint(const struct ca *ca, char out[CA_NAME_BYTES]);
 const char *ca_pem(const struct ca *ca); /* its certificate, borrowed */
 
 bool ca_name_valid(enum ca_kind kind, const char *name);
+/* What a history says of the program itself: no new user is called that, in any case of letters. */
+bool ca_name_reserved(const char *name);
 /*
  * A certificate for the key of a request (PEM, PKCS #10): for a host or a user, who proves by
  * the request's signature that the key is theirs. Ends with the authority at the latest. To

@@ -77,6 +77,11 @@ static int parse(int argc, char **argv, struct init *i, struct fail *reterr_fail
 	if (!ca_name_valid(CA_USER, i->admin))
 		return fail_set(reterr_fail, FAIL_USAGE, "init: %.64s is no name of a user",
 				i->admin);
+	if (ca_name_reserved(i->admin))
+		return fail_set(reterr_fail, FAIL_USAGE,
+				"init: --admin %s is reserved: a history would read as if the "
+				"controller had done it",
+				i->admin);
 	return 0;
 }
 

@@ -427,6 +427,9 @@ int operators_add(struct call *call)
 	call->state_free = json_state_free;
 	if (f.r == 0 && !ca_name_valid(CA_USER, name))
 		json_bad(&f, "name", "cannot be that of an operator");
+	if (f.r == 0 && ca_name_reserved(name))
+		json_bad(&f, "name",
+			 "is reserved: a history would read as if the controller had done it");
 	if (f.r == 0 && role_parse(role_text, &role) < 0)
 		json_bad(&f, "role", "must be viewer, operator, approver or admin");
 	if (f.r == 0 && request[0] && certificate[0])

@@ -522,6 +522,18 @@ static void a_request_is_signed_and_its_certificate_is_an_operator(void **state)
 	refused(400, "cannot be that of an operator", ask(admin, "POST", "operators", text));
 }
 
+static void init_takes_no_admin_who_reads_like_the_controller(void **state)
+{
+	char *argv[] = {state_dir,   "--state-dir", state_dir, "--name",
+			"127.0.0.1", "--admin",	    "engine"};
+	struct fail fail;
+
+	(void)state;
+	assert_true(init_main((int)ARRAY_SIZE(argv), argv, &fail) < 0);
+	assert_int_equal(fail.code, FAIL_USAGE);
+	assert_non_null(strstr(fail.message, "reserved"));
+}
+
 static void who_was_revoked_is_nobody_and_the_last_admin_stays(void **state)
 {
 	(void)state;
@@ -638,6 +650,10 @@ static void hostile_requests_are_refused_and_the_next_is_served(void **state)
 		{"POST", "tokens", "{\"labels\":{\"a=b\":\"c\"}}", "label", 400},
 		{"POST", "operators", "{\"name\":\"x\",\"role\":\"god\"}", "must be viewer",
 		 400},
+		{"POST", "operators", "{\"name\":\"engine\",\"role\":\"viewer\"}", "reserved",
+		 400},
+		{"POST", "operators", "{\"name\":\"Controller\",\"role\":\"viewer\"}",
+		 "reserved", 400},
 		{"DELETE", "tokens/abc", NULL, "SHA-256", 400},
 		{"DELETE", "status", "{}", "it takes GET", 405},
 		{"GET", "status", "{}", "takes no body", 400},
@@ -1032,6 +1048,7 @@ int main(void)
 		TEST(who_is_nobody_is_told_how_to_be_somebody),
 		TEST(only_certificates_that_were_added_are_operators),
 		TEST(a_request_is_signed_and_its_certificate_is_an_operator),
+		cmocka_unit_test(init_takes_no_admin_who_reads_like_the_controller),
 		TEST(who_was_revoked_is_nobody_and_the_last_admin_stays),
 		TEST(secrets_are_not_at_rest_but_their_hashes_are),
 		TEST(denials_are_written_down_and_cannot_fill_the_log),
