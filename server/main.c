@@ -429,10 +429,10 @@ static int run_part(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	AUTO(parent_freep) struct parent *parent = NULL;
 	struct config config;
 	struct fail fail = {.code = FAIL_INTERNAL};
 	bool no_group;
+	int status;
 
 	if (argc > 1 && is_part(argv[1]))
 		return run_part(argc, argv);
@@ -459,7 +459,6 @@ int main(int argc, char **argv)
 	log_open(config_log_priority(&config));
 	if (no_group)
 		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
-	if (parent_open(&config, -1, &parent, &fail) < 0)
-		return fail_report(&fail, PROGRAM);
-	return parent_run(parent, argc, argv);
+	status = parent_run(&config, argc, argv, &fail);
+	return status < 0 ? fail_report(&fail, PROGRAM) : status;
 }

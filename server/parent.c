@@ -714,7 +714,7 @@ void parent_serve(struct parent *p, int channel)
 }
 
 /* All it is given is the other end; the rest of ours closes by itself. */
-static int start_loop(struct parent *p, int argc, char **argv, int channel)
+static int start_loop(int argc, char **argv, int channel, pid_t *ret_pid)
 {
 	AUTO_FREE char **words = calloc((size_t)argc + 2, sizeof(*words));
 	const struct handed fds[] = {{channel, WIRE_FD}};
@@ -725,25 +725,35 @@ static int start_loop(struct parent *p, int argc, char **argv, int channel)
 	words[1] = (char[]){"loop"};
 	for (int i = 1; i < argc; i++)
 		words[i + 1] = argv[i];
-	return spawn(words, fds, ARRAY_SIZE(fds), false, &p->loop);
+	return spawn(words, fds, ARRAY_SIZE(fds), false, ret_pid);
 }
 
-int parent_run(struct parent *p, int argc, char **argv)
+int parent_run(const struct config *c, int argc, char **argv, struct fail *reterr_fail)
 {
+	AUTO(parent_freep) struct parent *p = NULL;
+	AUTO_CLOSE int here = -1, there = -1;
 	int ends[2], r;
+	pid_t loop;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-		log_event(LOG_ERR, "no way to speak to the loop: %s", strerror(errno));
-		return fail_exit(FAIL_INTERNAL);
-	}
-	r = start_loop(p, argc, argv, ends[1]);
-	close(ends[1]);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "no way to speak to the loop: %s",
+				strerror(errno));
+	here = ends[0];
+	there = ends[1];
+	r = start_loop(argc, argv, there, &loop);
+	if (r < 0)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "the loop could not be started: %s",
+				strerror(-r));
+	fd_closep(&there);
+	/* It gets ready meanwhile, and waits for what we open. */
+	r = parent_open(c, -1, &p, reterr_fail);
 	if (r < 0) {
-		close(ends[0]);
-		log_event(LOG_ERR, "the loop could not be started: %s", strerror(-r));
-		return fail_exit(FAIL_INTERNAL);
+		kill(loop, SIGKILL);
+		waitpid(loop, NULL, 0);
+		return r;
 	}
-	parent_serve(p, ends[0]);
+	p->loop = loop;
+	parent_serve(p, take_fd(&here));
 	/* It closed its end: it is about to end, or means harm. */
 	for (int i = 0; p->loop && i < LOOP_WAIT_MS / POLL_MS; i++)
 		if (waitpid(p->loop, &p->loop_status, WNOHANG) == p->loop)

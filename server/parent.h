@@ -34,9 +34,12 @@ struct parent;
  */
 int parent_open(const struct config *c, int channel, struct parent **ret_parent,
 		struct fail *reterr_fail);
-/* Starts the loop ("hotfixd loop" with these arguments) and serves it; exit status of it all. */
-int parent_run(struct parent *p, int argc, char **argv);
-/* Opens all of it for the loop at the other end of channel, and serves it. */
+/*
+ * Starts the loop ("hotfixd loop" with these arguments), opens all of it and serves it. Returns
+ * the exit status of it all; < 0: it could not be started.
+ */
+int parent_run(const struct config *c, int argc, char **argv, struct fail *reterr_fail);
+/* Opens the same for the loop at the other end of channel, and serves it. */
 int parent_answer(const struct config *c, int channel);
 /* Serves whoever has the other end of channel, until that is closed. For tests, too. */
 void parent_serve(struct parent *p, int channel);
