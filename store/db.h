@@ -4,8 +4,8 @@
  * Batches of statements, each batch one transaction, run one after the other without ever
  * blocking on a server. Knows no event loop: it says what to wait for.
  *
- * Context    loop thread. PostgreSQL never blocks (except on the name of its host: give an
- *            address); SQLite works inside db_process(), and a commit fsyncs.
+ * Context    loop thread. PostgreSQL never blocks; SQLite works inside db_process(), and a commit
+ *            fsyncs.
  * Errors     of a batch, always with words; nothing of it is stored, with one exception:
  *            -ENOTCONN     the engine went away before the commit
  *            -EHOSTUNREACH it has not been in reach for as long as a batch may take
@@ -33,7 +33,7 @@
 #define DB_ANSWER_MS	15000 /* a batch without its end after it: the server is given up */
 #define DB_RETRY_MIN_MS 100
 #define DB_RETRY_MAX_MS 5000
-#define DB_CONNECT_MS	5000
+#define DB_CONNECT_MS	5000 /* to one address, or for a name's addresses */
 #define DB_TOPIC_BYTES	64
 
 /*

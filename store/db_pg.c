@@ -2,14 +2,15 @@
 /*
  * A connection's life, which begins anew by itself:
  *
- *	AWAY -> CONNECTING -> LOOKING -> SETTLING -> READY
- *	  ^                     |  ^                   |  ^
- *	  |                     v  |                   v  |
- *	  |            LOCKING -> MIGRATING   RUNNING -> COMMITTING
- *	  |                                      |       |
- *	  `---- from anywhere                    v       v
- *	                                        ROLLING_BACK -> READY
+ *	AWAY -> NAMING -> CONNECTING -> LOOKING -> SETTLING -> READY
+ *	  ^                               |  ^                   |  ^
+ *	  |                               v  |                   v  |
+ *	  |                      LOCKING -> MIGRATING   RUNNING -> COMMITTING
+ *	  |                                                |       |
+ *	  `---- from anywhere                              v       v
+ *	                                                  ROLLING_BACK -> READY
  *
+ * Of several hosts (db_places.h) the next is tried at once, and all again after a while.
  * A batch is BEGIN, its statements and, if nothing has to be looked at in between, COMMIT:
  * all sent at once (pipeline mode), so that it takes one round trip.
  */
@@ -21,6 +22,7 @@
 
 #include <libpq-fe.h>
 
+#include "store/db_places.h"
 #include "store/db_private.h"
 
 /* Object ids of PostgreSQL's types (pg_type.dat). */
@@ -36,6 +38,7 @@
 
 enum pg_state {
 	PG_AWAY,
+	PG_NAMING, /* a host's name is looked up */
 	PG_CONNECTING,
 	PG_LOOKING,   /* which schema there is */
 	PG_LOCKING,   /* nobody else migrates meanwhile */
@@ -52,25 +55,26 @@ enum { PG_BEGIN = -1, PG_COMMIT = -2, PG_ROLLBACK = -3, PG_SYNC = -4, PG_NOTIFY 
 
 struct engine {
 	struct db *d;
+	struct db_places *places;
 	PGconn *conn;
 	enum pg_state state;
 	PostgresPollingStatusType polling;
 	uint64_t now_ms;
-	uint64_t deadline_ms; /* CONNECTING to SETTLING: given up */
+	uint64_t deadline_ms; /* NAMING to SETTLING: given up */
 	uint64_t retry_at_ms; /* AWAY: the next try */
 	uint64_t retry_ms;
-	bool flushing;	/* the socket did not take everything */
-	char name[512]; /* for people: hosts, port and database, without a password */
+	bool flushing; /* the socket did not take everything */
 
 	/* What the connection, or the batch that is under way, came to. */
 	int r;
 	struct fail fail;
-	char words[256]; /* the server's own */
+	char words[512]; /* the server's own */
 	bool gone;	 /* the server said that it ends this connection */
 	/* The schema */
 	bool has_version;
 	uint64_t version;
 	/* The batch that is under way */
+	bool committed;		  /* the server has said so */
 	bool synced;		  /* after an error the server skips all up to a sync */
 	struct db_table expected; /* int */
 	size_t n_answered;
@@ -102,6 +106,7 @@ static int errno_of_state(const char *state)
 /* r with the server's own words; hints say what an operator can do about it. */
 static int set_fail(struct engine *e, int r, const char *words)
 {
+	const char *name = db_places_name(e->places);
 	struct fail *f = &e->fail;
 
 	if (words != e->words)
@@ -109,8 +114,7 @@ static int set_fail(struct engine *e, int r, const char *words)
 	switch (r) {
 	case -ENOTCONN:
 	case -EHOSTUNREACH:
-		fail_set(f, FAIL_UNREACHABLE, "PostgreSQL %s: out of reach (%s)", e->name,
-			 words);
+		fail_set(f, FAIL_UNREACHABLE, "PostgreSQL %s: out of reach (%s)", name, words);
 		fail_hint(f,
 			  "Hosts go on as they are. It is tried again without end; look at the "
 			  "server, its log and the network.");
@@ -118,47 +122,45 @@ static int set_fail(struct engine *e, int r, const char *words)
 	case -ECONNABORTED:
 		fail_set(f, FAIL_UNREACHABLE,
 			 "PostgreSQL %s: lost during a commit, which may have happened (%s)",
-			 e->name, words);
+			 name, words);
 		fail_hint(f, "What is stored has to be read again.");
 		break;
 	case -EBUSY:
-		fail_set(f, FAIL_CONFLICT, "PostgreSQL %s: busy (%s)", e->name, words);
+		fail_set(f, FAIL_CONFLICT, "PostgreSQL %s: busy (%s)", name, words);
 		fail_hint(f, "Try again.");
 		break;
 	case -EEXIST:
 	case -EINVAL:
-		fail_set(f, FAIL_INTERNAL, "PostgreSQL %s: refused by its own rules (%s)",
-			 e->name, words);
+		fail_set(f, FAIL_INTERNAL, "PostgreSQL %s: refused by its own rules (%s)", name,
+			 words);
 		break;
 	case -EPROTO:
 		fail_set(f, FAIL_STORAGE,
 			 "PostgreSQL %s: written by a newer version (schema %s, this one knows "
 			 "%zu)",
-			 e->name, words, e->d->opts.schema->n);
+			 name, words, e->d->opts.schema->n);
 		fail_hint(f, "Install the newer version again. Nothing was changed.");
 		break;
 	case -ENOSPC:
 		fail_set(f, FAIL_STORAGE,
-			 "PostgreSQL %s: no space left; nothing was stored (%s)", e->name,
-			 words);
+			 "PostgreSQL %s: no space left; nothing was stored (%s)", name, words);
 		fail_hint(f, "Free space on the server.");
 		break;
 	case -EACCES:
-		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: permission denied (%s)", e->name,
-			 words);
+		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: permission denied (%s)", name, words);
 		fail_hint(f, "Look at pg_hba.conf, and at what the role may do.");
 		break;
 	case -EUCLEAN:
-		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: damaged, or not ours (%s)", e->name,
+		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: damaged, or not ours (%s)", name,
 			 words);
 		fail_hint(f,
 			  "Is this the right database? Otherwise put a backup in its place.");
 		break;
 	case -ENOMEM:
-		fail_set(f, FAIL_INTERNAL, "PostgreSQL %s: out of memory (%s)", e->name, words);
+		fail_set(f, FAIL_INTERNAL, "PostgreSQL %s: out of memory (%s)", name, words);
 		break;
 	default:
-		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: %s", e->name, words);
+		fail_set(f, FAIL_STORAGE, "PostgreSQL %s: %s", name, words);
 		fail_hint(f, "See the server's log.");
 		break;
 	}
@@ -191,7 +193,30 @@ static void enter(struct engine *e, enum pg_state next)
 {
 	e->state = next;
 	e->deadline_ms =
-		e->now_ms + (next == PG_CONNECTING ? DB_CONNECT_MS : e->d->opts.answer_ms);
+		e->now_ms + (next <= PG_CONNECTING ? DB_CONNECT_MS : e->d->opts.answer_ms);
+}
+
+/* The longer the less often, until a batch has been answered. */
+static void put_off(struct engine *e)
+{
+	e->retry_at_ms =
+		e->now_ms + e->retry_ms / 2 + arc4random_uniform((uint32_t)e->retry_ms / 2 + 1);
+	e->retry_ms = e->retry_ms * 2 < DB_RETRY_MAX_MS ? e->retry_ms * 2 : DB_RETRY_MAX_MS;
+}
+
+/* The next place at once; when none of them is any good, all again after a while. */
+static void blame(struct engine *e)
+{
+	char words[sizeof(e->words)];
+
+	if (db_places_next(e->places, e->words))
+		e->retry_at_ms = e->now_ms;
+	else
+		put_off(e);
+	if (e->r != -EHOSTUNREACH && e->r != -ENOTCONN)
+		return;
+	db_places_why(e->places, words, sizeof(words));
+	set_fail(e, e->r, words);
 }
 
 /* The connection is no more; the batch that was under way ends with it. */
@@ -206,15 +231,10 @@ static void lose(struct engine *e, const char *words)
 	e->expected.n = e->n_answered = 0;
 	e->flushing = false;
 	e->gone = false;
-	if (was >= PG_READY) {
-		e->retry_ms = DB_RETRY_MIN_MS;
-		e->retry_at_ms = e->now_ms + arc4random_uniform(DB_RETRY_MIN_MS);
-	} else {
-		e->retry_at_ms = e->now_ms + e->retry_ms / 2 +
-				 arc4random_uniform((uint32_t)e->retry_ms / 2 + 1);
-		e->retry_ms =
-			e->retry_ms * 2 < DB_RETRY_MAX_MS ? e->retry_ms * 2 : DB_RETRY_MAX_MS;
-	}
+	if (was >= PG_READY)
+		put_off(e);
+	else
+		blame(e);
 	enter(e, PG_AWAY);
 	if (was > PG_READY) {
 		int r = was == PG_COMMITTING && !reads_only(b) ? -ECONNABORTED : -ENOTCONN;
@@ -476,7 +496,7 @@ static void start(struct engine *e)
 	}
 	e->r = 0;
 	e->expected.n = e->n_answered = 0;
-	e->synced = false;
+	e->synced = e->committed = false;
 	e->state = PG_RUNNING;
 	r = send_plain(e, "BEGIN", PG_BEGIN);
 	if (r == 0)
@@ -542,7 +562,9 @@ static void on_answer(struct engine *e, struct db_batch *b, PGresult *res)
 		set_fail(e, -ENOMEM, "reading an answer");
 	else if (what >= 0)
 		db_check(b, db_statement(b, (size_t)what));
-	else if (what == PG_COMMIT && strcmp(PQcmdStatus(res), "COMMIT") != 0 && e->r == 0)
+	else if (what == PG_COMMIT && strcmp(PQcmdStatus(res), "COMMIT") == 0)
+		e->committed = true;
+	else if (what == PG_COMMIT && e->r == 0)
 		set_fail(e, -EIO, "the server rolled back");
 }
 
@@ -552,6 +574,7 @@ static void finish(struct engine *e)
 	struct fail f = e->fail;
 
 	enter(e, PG_READY);
+	e->retry_ms = DB_RETRY_MIN_MS;
 	e->r = 0;
 	db_finish(e->d, r, &f);
 }
@@ -562,6 +585,8 @@ static void on_round(struct engine *e, struct db_batch *b)
 	int r;
 
 	if (e->gone) {
+		if (!e->committed)
+			e->state = PG_RUNNING; /* no doubt: a COMMIT was refused as well */
 		lose(e, e->words);
 		return;
 	}
@@ -586,6 +611,7 @@ static void on_round(struct engine *e, struct db_batch *b)
 		finish(e);
 		break;
 	case PG_AWAY:
+	case PG_NAMING:
 	case PG_CONNECTING:
 	case PG_LOOKING:
 	case PG_LOCKING:
@@ -626,25 +652,19 @@ static void on_notice(void *cookie, const PGresult *res)
 	(void)cookie, (void)res;
 }
 
-static void connect_now(struct engine *e)
-{
-	/* The first dbname is the whole connection string; what it says has the last word. */
-	const char *keys[] = {
-		"fallback_application_name", "client_encoding",	 "keepalives_idle",
-		"keepalives_interval",	     "keepalives_count", "tcp_user_timeout",
-		"target_session_attrs",	     "dbname",		 NULL};
-	const char *values[] = {e->d->opts.schema->program,
-				"UTF8",
-				"10",
-				"5",
-				"3",
-				"15000",
-				"read-write",
-				e->d->where,
-				NULL};
+/* What the connection string says has the last word. */
+static const char *const defaults[][2] = {
+	{"client_encoding", "UTF8"},   {"keepalives_idle", "10"},
+	{"keepalives_interval", "5"},  {"keepalives_count", "3"},
+	{"tcp_user_timeout", "15000"}, {"target_session_attrs", "read-write"},
+};
 
-	e->r = 0;
-	e->conn = PQconnectStartParams(keys, values, 1);
+static void connect_to(struct engine *e, struct db_params *params)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
+		db_params_add(params, defaults[i][0], defaults[i][1]);
+	db_params_add(params, "fallback_application_name", e->d->opts.schema->program);
+	e->conn = PQconnectStartParams(params->key, params->value, 0);
 	enter(e, PG_CONNECTING);
 	e->polling = PGRES_POLLING_WRITING;
 	if (!e->conn)
@@ -653,6 +673,22 @@ static void connect_now(struct engine *e)
 		lose(e, PQerrorMessage(e->conn));
 	else
 		PQsetNoticeReceiver(e->conn, on_notice, NULL);
+}
+
+static void find(struct engine *e)
+{
+	struct db_params params;
+	const char *words = "out of memory";
+	int r = db_places_here(e->places, &params, &words);
+
+	if (e->state == PG_AWAY) {
+		e->r = 0;
+		enter(e, PG_NAMING);
+	}
+	if (r == 0)
+		connect_to(e, &params);
+	else if (r != -EAGAIN)
+		lose(e, words);
 }
 
 static void ask(struct engine *e, enum pg_state next, const char *sql)
@@ -784,7 +820,7 @@ static void on_asked(struct engine *e)
 		look(e);
 		break;
 	case PG_SETTLING:
-		e->retry_ms = DB_RETRY_MIN_MS;
+		db_places_stay(e->places);
 		enter(e, PG_READY);
 		if (!PQenterPipelineMode(e->conn))
 			lose(e, PQerrorMessage(e->conn));
@@ -792,6 +828,7 @@ static void on_asked(struct engine *e)
 			e->d->on_wake("", e->d->on_wake_cookie);
 		break;
 	case PG_AWAY:
+	case PG_NAMING:
 	case PG_CONNECTING:
 	case PG_READY:
 	case PG_RUNNING:
@@ -877,15 +914,17 @@ static void expire(struct engine *e)
 	bool hopeless;
 
 	if (e->state > PG_AWAY && e->state < PG_READY && e->now_ms >= e->deadline_ms)
-		lose(e, "no answer while connecting");
+		lose(e, e->state == PG_NAMING	    ? "no answer to where that is"
+			: e->state == PG_CONNECTING ? "no answer while connecting"
+						    : "no answer to its first question");
 	b = STAILQ_FIRST(&e->d->queue);
 	if (e->state > PG_READY && e->now_ms >= b->deadline_ms)
 		lose(e, "no answer");
 	if (e->state >= PG_READY)
 		return;
 	/* What time alone will not mend is told at once. */
-	hopeless =
-		e->state == PG_AWAY && (e->r == -EPROTO || e->r == -EACCES || e->r == -EUCLEAN);
+	hopeless = e->state == PG_AWAY && e->retry_at_ms > e->now_ms &&
+		   (e->r == -EPROTO || e->r == -EACCES || e->r == -EUCLEAN);
 	while ((b = STAILQ_FIRST(&e->d->queue)) && (hopeless || e->now_ms >= b->deadline_ms)) {
 		struct fail f = e->fail;
 
@@ -902,8 +941,8 @@ static void pg_process(struct db *d, uint64_t now_ms)
 	STAILQ_FOREACH(b, &d->queue, next)
 	if (!b->deadline_ms)
 		b->deadline_ms = now_ms + d->opts.answer_ms;
-	if (e->state == PG_AWAY && now_ms >= e->retry_at_ms)
-		connect_now(e);
+	if ((e->state == PG_AWAY && now_ms >= e->retry_at_ms) || e->state == PG_NAMING)
+		find(e);
 	if (e->state == PG_CONNECTING)
 		on_connecting(e);
 	if (e->state > PG_CONNECTING)
@@ -925,6 +964,8 @@ static void pg_want(struct db *d, uint64_t now_ms, struct db_want *ret_want)
 		until = e->retry_at_ms;
 	if (e->state > PG_AWAY && e->state < PG_READY && e->deadline_ms < until)
 		until = e->deadline_ms;
+	if (e->state == PG_NAMING && now_ms + DB_PLACES_POLL_MS < until)
+		until = now_ms + DB_PLACES_POLL_MS;
 	if (until != UINT64_MAX)
 		ret_want->timeout_ms = until <= now_ms		  ? 0
 				       : until - now_ms > 3600000 ? 3600000
@@ -956,45 +997,24 @@ static void pg_close(struct db *d)
 	if (!e)
 		return;
 	PQfinish(e->conn);
+	db_places_free(e->places);
 	free(e->expected.items);
 	free(e);
-}
-
-static void name_it(struct engine *e, const PQconninfoOption *options)
-{
-	const char *host = "", *port = "", *database = "";
-
-	for (const PQconninfoOption *o = options; o->keyword; o++) {
-		if (o->val && (strcmp(o->keyword, "host") == 0 ||
-			       (strcmp(o->keyword, "hostaddr") == 0 && !host[0])))
-			host = o->val;
-		if (o->val && strcmp(o->keyword, "port") == 0)
-			port = o->val;
-		if (o->val && strcmp(o->keyword, "dbname") == 0)
-			database = o->val;
-	}
-	snprintf(e->name, sizeof(e->name), "%s%s%s/%s", host, port[0] ? ":" : "", port,
-		 database);
 }
 
 static int pg_open(struct db *d, struct fail *reterr_fail)
 {
 	struct engine *e = d->engine = calloc(1, sizeof(*e));
-	PQconninfoOption *options;
+	int r;
 
 	if (!e)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	e->d = d;
 	e->retry_ms = DB_RETRY_MIN_MS;
-	options = PQconninfoParse(d->where, NULL); /* its words would show the password */
-	if (!options)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"the address of the database is not of the form "
-				"postgresql://USER@HOST:PORT/DATABASE?...");
-	name_it(e, options);
-	PQconninfoFree(options);
-	set_fail(e, -EHOSTUNREACH, "not reached yet");
-	return 0;
+	r = db_places_new(d->where, &e->places, reterr_fail);
+	if (r == 0)
+		set_fail(e, -EHOSTUNREACH, "not reached yet");
+	return r;
 }
 
 const struct db_driver db_pg = {

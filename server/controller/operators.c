@@ -13,7 +13,9 @@
 #include "lib/log.h"
 #include "lib/plain.h"
 #include "lib/route.h"
+#include "server/controller/database.h"
 #include "server/controller/operators_private.h"
+#include "server/controller/owner.h"
 #include "server/controller/park.h"
 #include "server/controller/serve.h"
 #include "store/bundle.h" /* BUNDLE_BYTES_MAX */
@@ -504,8 +506,28 @@ static int on_known(struct call *call, struct fleet_answer *a)
 	return r < 0 ? r : call->route->fn(call);
 }
 
+/* By then rollouts pause, and nobody is kept waiting to hear why. */
+static int need_database(struct call *call)
+{
+	struct fail why;
+	uint64_t away_ms = database_away_ms(call->o->c->database, &why);
+
+	if (away_ms <= OWNER_LOST_MS)
+		return 0;
+	oper_fail(call, FAIL_UNREACHABLE, "%s", why.message);
+	return oper_hint(call,
+			 "Away for %llu s: rollouts pause (engine_lost), hosts go on as they "
+			 "are. It is tried again without end; look at the server, its log and "
+			 "the network.",
+			 (unsigned long long)away_ms / 1000);
+}
+
 static int identify(struct call *call)
 {
+	int r = need_database(call);
+
+	if (r < 0)
+		return r;
 	return oper_try(call,
 			fleet_operator(call->o->c->fleet, call->credential, oper_done, call),
 			on_known);

@@ -33,6 +33,8 @@
 #include "lib/fail.h"
 #include "server/controller/rollout.h"
 
+#define OWNER_LOST_MS 10000
+
 struct controller;
 struct owner;
 

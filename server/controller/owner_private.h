@@ -22,7 +22,6 @@
 #define OWNER_RENEW_MS	  3000
 #define OWNER_TICK_MS	  500
 #define OWNER_GUARDS_MS	  2000
-#define OWNER_LOST_MS	  10000
 #define OWNER_RETRY_MS	  1000
 #define OWNER_BLOCKED_MS  5000
 #define OWNER_AGAIN_MS	  40000 /* who was told to come again (503) has come: serve.c, agent.c */

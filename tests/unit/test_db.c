@@ -7,10 +7,16 @@
 #include <poll.h>
 #include <sqlite3.h>
 
+#include <dlfcn.h>
+#include <netdb.h>
+
 #include "store/db.h"
+#include "tests/unit/impostor.h"
 #include "tests/unit/pg_group.h"
 
 static bool on_server;
+static struct impostor impostor;
+static char url[512]; /* of the server; "": its socket */
 
 #define ID 0x54455354
 
@@ -34,7 +40,27 @@ static struct db_schema schema = {
 
 static const char *where(void)
 {
-	return on_server ? pg_url(&pg) : unit_path("test.db");
+	return !on_server ? unit_path("test.db") : url[0] ? url : pg_url(&pg);
+}
+
+static int group_setup(void **state)
+{
+	char path[128];
+	const char *wrong;
+
+	if (pg_group_setup(state) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", pg.folder);
+	wrong = impostor_new(&impostor, path);
+	if (wrong)
+		fprintf(stderr, "impostor: %s\n", wrong);
+	return wrong ? -1 : 0;
+}
+
+static int group_teardown(void **state)
+{
+	impostor_free(&impostor);
+	return pg_group_teardown(state);
 }
 
 static struct db *opened(uint32_t statement_ms, uint32_t answer_ms)
@@ -102,6 +128,8 @@ static int close_it(void **state)
 	(void)state;
 	d = db_free(d);
 	ended_batch = NULL;
+	url[0] = '\0';
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
 	if (on_server && !pg_is_up(&pg) && pg_start(&pg))
 		return -1;
 	if (on_server)
@@ -732,6 +760,328 @@ static void a_password_is_in_no_message(void **state)
 	assert_null(strstr(f.message, "secret"));
 }
 
+/* ---- what is there instead of a server ------------------------------------------------- */
+
+/* Names that only this test knows, and its answers to them. */
+static struct {
+	bool slow;	   /* nobody answers yet */
+	size_t n_asked, n; /* n 0: there is no such name */
+	const char *address[2];
+} names;
+
+#define REAL(f) ((__typeof__(&f))dlsym(RTLD_NEXT, #f))
+
+static bool is_ours(const char *name)
+{
+	return strcmp(name + strlen(name) - strlen(".test"), ".test") == 0;
+}
+
+int getaddrinfo_a(int mode, struct gaicb *list[restrict], int n, struct sigevent *how)
+{
+	assert_int_equal(mode, GAI_NOWAIT);
+	if (!is_ours(list[0]->ar_name))
+		return REAL(getaddrinfo_a)(mode, list, n, how);
+	assert_int_equal(n, 1);
+	names.n_asked++;
+	return 0;
+}
+
+int gai_error(struct gaicb *one)
+{
+	struct addrinfo **next = &one->ar_result;
+
+	if (!is_ours(one->ar_name))
+		return REAL(gai_error)(one);
+	if (names.slow)
+		return EAI_INPROGRESS;
+	if (*next) /* said already */
+		return 0;
+	for (size_t i = 0; i < names.n; i++) {
+		assert_ok(getaddrinfo(names.address[i], NULL, one->ar_request, next));
+		next = &(*next)->ai_next;
+	}
+	return names.n ? 0 : EAI_NONAME;
+}
+
+int gai_cancel(struct gaicb *one)
+{
+	return is_ours(one->ar_name) ? EAI_CANCELED : REAL(gai_cancel)(one);
+}
+
+/* Hours pass where nobody answers, or nobody is asked. */
+static uint64_t skipped_ms;
+
+static uint64_t now_ms(void)
+{
+	return clock_up_ms() + skipped_ms;
+}
+
+/* For an answer it waits so long, for nothing else at all; PATIENT: as long as it takes. */
+#define PATIENT (-1)
+
+static void turn(int patience_ms)
+{
+	struct db_want want;
+	struct pollfd p;
+	int wait_ms;
+
+	db_want(d, now_ms(), &want);
+	p = (struct pollfd){.fd = want.fd, .events = want.events};
+	wait_ms = patience_ms >= 0 && want.fd < 0 ? 0 : patience_ms;
+	if (wait_ms < 0 || (want.timeout_ms >= 0 && want.timeout_ms < wait_ms))
+		wait_ms = want.timeout_ms;
+	if (poll(&p, 1, wait_ms) == 0 && want.timeout_ms > wait_ms)
+		skipped_ms += (uint64_t)(want.timeout_ms - wait_ms);
+	db_process(d, now_ms());
+}
+
+static void until_reached(int patience_ms)
+{
+	uint64_t from_ms = now_ms();
+
+	while (db_state(d, NULL) < 0) {
+		struct fail f = {0};
+
+		turn(patience_ms);
+		db_state(d, &f);
+		if (now_ms() - from_ms > DB_CONNECT_MS + 30000)
+			fail_msg("%s", f.message);
+	}
+	assert_int_equal(count(), 0);
+}
+
+static void until_away_for(const char *why, int patience_ms)
+{
+	struct fail f = {0};
+	uint64_t from_ms = now_ms();
+
+	while (db_state(d, &f) == 0 || !strstr(f.message, why)) {
+		turn(patience_ms);
+		if (now_ms() - from_ms > DB_CONNECT_MS + 30000)
+			fail_msg("%s", f.message);
+	}
+	assert_true(f.hint[0]);
+}
+
+static void reopen(void)
+{
+	d = db_free(d);
+	d = opened(0, 0);
+}
+
+static void reached_at(const char *hosts, unsigned int port)
+{
+	snprintf(url, sizeof(url), "postgresql://test@/postgres?host=%s&port=%u%s", hosts, port,
+		 strchr(hosts, ',') ? ",5432" : "");
+	reopen();
+}
+
+static const struct {
+	enum impostor_way way;
+	const char *why;
+} ways[] = {
+	{IMPOSTOR_CLOSES, "server closed the connection unexpectedly"},
+	{IMPOSTOR_IS_MUTE, "no answer"},
+	{IMPOSTOR_BABBLES, "invalid response to SSL negotiation: H"},
+	{IMPOSTOR_BABBLES_LATER, "expected authentication request"},
+	{IMPOSTOR_STARTS_UP, "the database system is starting up"},
+};
+
+static void who_is_no_server_is_found_out_in_time_and_named(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		int patience_ms = ways[i].way == IMPOSTOR_IS_MUTE ? 50 : PATIENT;
+
+		impostor_is(&impostor, ways[i].way);
+		reached_at("127.0.0.1", impostor.port);
+		until_away_for(ways[i].why, patience_ms);
+		/* It comes back by itself, and is lost again at once. */
+		impostor_is(&impostor, IMPOSTOR_RELAYS);
+		until_reached(PATIENT);
+		impostor_is(&impostor, ways[i].way);
+		until_away_for(ways[i].why, patience_ms);
+	}
+}
+
+static void a_host_that_is_none_does_not_hide_the_next(void **state)
+{
+	char hosts[256];
+
+	(void)state;
+	snprintf(hosts, sizeof(hosts), "127.0.0.1,%s", pg.folder);
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		impostor_is(&impostor, ways[i].way);
+		reached_at(hosts, impostor.port);
+		until_reached(ways[i].way == IMPOSTOR_IS_MUTE ? 50 : PATIENT);
+	}
+}
+
+static void on_failure(struct db_batch *b, int r, const struct fail *fail, void *cookie)
+{
+	(void)fail;
+	assert_true(r < 0);
+	*(bool *)cookie = true;
+	db_batch_free(b);
+}
+
+/* It can be reached, and nothing can be done there. */
+static void who_loses_every_batch_is_asked_less_and_less_often(void **state)
+{
+	uint64_t from_ms;
+	int before;
+
+	(void)state;
+	reached_at("127.0.0.1", impostor.port);
+	until_reached(PATIENT);
+	impostor_is(&impostor, IMPOSTOR_CUTS);
+	before = impostor_came(&impostor);
+	from_ms = now_ms();
+	while (now_ms() - from_ms < 60000) {
+		struct db_batch *b = db_batch_new();
+		bool failed = false;
+
+		db_add(b, "UPDATE item SET n = 1", "");
+		db_submit(d, b, on_failure, &failed);
+		while (!failed)
+			turn(5000);
+	}
+	assert_in_range(impostor_came(&impostor) - before, 5, 60);
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
+	until_reached(PATIENT);
+	/* Once something was done it is asked soon again. */
+	from_ms = clock_up_ms();
+	impostor_is(&impostor, IMPOSTOR_CLOSES);
+	while (db_state(d, NULL) == 0)
+		turn(PATIENT);
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
+	until_reached(PATIENT);
+	assert_true(clock_up_ms() - from_ms < DB_RETRY_MAX_MS / 2);
+}
+
+static void of_several_hosts_each_is_named_with_what_is_wrong(void **state)
+{
+	(void)state;
+	impostor_is(&impostor, IMPOSTOR_STARTS_UP);
+	reached_at("127.0.0.1,/nowhere", impostor.port);
+	until_away_for("starting up; /nowhere:5432: No such file", PATIENT);
+	/* Where it was last is where it is looked for first. */
+	reached_at("/nowhere,127.0.0.1", 1);
+	snprintf(strstr(url, "port="), 32, "port=1,%u", impostor.port);
+	reopen();
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
+	until_reached(PATIENT);
+	impostor_is(&impostor, IMPOSTOR_IS_MUTE);
+	while (db_state(d, NULL) == 0)
+		turn(PATIENT);
+	until_away_for("(127.0.0.1:", 50);
+}
+
+static void a_name_that_nobody_answers_for_holds_nobody_up(void **state)
+{
+	uint64_t from_ms;
+
+	(void)state;
+	names = (__typeof__(names)){.slow = true, .n = 1, .address = {"127.0.0.1"}};
+	reached_at("db.test", impostor.port);
+	from_ms = clock_up_ms();
+	until_away_for("no answer", 50);
+	assert_true(clock_up_ms() - from_ms < DB_CONNECT_MS);
+	for (int i = 0; i < 1000; i++)
+		turn(50);
+	assert_int_equal(names.n_asked, 1); /* it is still the same question */
+	names.slow = false;
+	until_reached(PATIENT);
+	/* Another address may be behind it when it is lost. */
+	impostor_is(&impostor, IMPOSTOR_CLOSES);
+	until_away_for("127.0.0.1: server closed", PATIENT);
+	assert_true(names.n_asked > 1);
+}
+
+static void a_name_is_good_if_one_of_its_addresses_is(void **state)
+{
+	(void)state;
+	names = (__typeof__(names)){.n = 0};
+	reached_at("db.test", impostor.port);
+	until_away_for("Name or service not known", PATIENT);
+	names.n = 2; /* nobody listens at the first */
+	names.address[0] = "127.0.0.2";
+	names.address[1] = "127.0.0.1";
+	until_reached(PATIENT);
+}
+
+static void lists_that_do_not_fit_each_other_are_refused(void **state)
+{
+	static const char *const lists[] = {"host=a,b&port=1,2,3", "host=a,b&hostaddr=::1"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		char text[128];
+		struct db_opts opts = {.where = text, .schema = &schema};
+		struct db *none = NULL;
+		struct fail f = {0};
+
+		snprintf(text, sizeof(text), "postgresql:///db?%s", lists[i]);
+		assert_int_equal(db_open(&opts, &none, &f), -EINVAL);
+		assert_true(f.hint[0]);
+	}
+}
+
+/* ---- a server that takes no writes ----------------------------------------------------- */
+
+static void until_answered(const char *statement, const char *answer)
+{
+	bool there = false;
+
+	while (!there) {
+		PGconn *c = PQconnectdb(pg_url(&pg));
+		PGresult *res = PQexec(c, statement);
+
+		there = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), answer) == 0;
+		PQclear(res);
+		PQfinish(c);
+	}
+}
+
+static void a_standby_is_not_taken_until_it_is_promoted(void **state)
+{
+	char path[160];
+	int fd;
+
+	(void)state;
+	assert_int_equal(count(), 0);
+	pg_stop(&pg, SIGINT);
+	snprintf(path, sizeof(path), "%s/data/standby.signal", pg.folder);
+	fd = open(path, O_CREAT | O_WRONLY, 0644);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_null(pg_start(&pg));
+	until_away_for("it is a standby", PATIENT);
+	until_answered("SELECT pg_promote()", "t");
+	until_reached(PATIENT);
+	assert_ok(insert("a", 1));
+}
+
+static void who_takes_no_writes_any_more_is_left(void **state)
+{
+	AUTO(db_batch_freep) struct db_batch *b = db_batch_new();
+
+	(void)state;
+	assert_int_equal(count(), 0);
+	by_hand("ALTER SYSTEM SET default_transaction_read_only = on");
+	by_hand("SELECT pg_reload_conf()");
+	until_answered("SHOW default_transaction_read_only", "on");
+	db_add(b, "INSERT INTO item(name, n) VALUES ('a', 1)", "");
+	db_submit(d, b, on_batch, NULL);
+	assert_int_equal(wait_end(b), -ENOTCONN);
+	assert_non_null(strstr(ended_fail.message, "read-only transaction"));
+	until_away_for("takes no writes", PATIENT);
+	by_hand("ALTER SYSTEM RESET default_transaction_read_only");
+	by_hand("SELECT pg_reload_conf()");
+	until_reached(PATIENT);
+	assert_ok(insert("a", 1));
+}
+
 #define ON(engine, f)                                             \
 	{                                                         \
 #f " on " #engine, f, on_##engine, close_it, NULL \
@@ -764,7 +1114,16 @@ int main(void)
 		ON(postgres, two_that_start_at_once_migrate_once),
 		ON(postgres, a_database_of_another_program_is_left_alone),
 		ON(postgres, a_password_is_in_no_message),
+		ON(postgres, who_is_no_server_is_found_out_in_time_and_named),
+		ON(postgres, a_host_that_is_none_does_not_hide_the_next),
+		ON(postgres, who_loses_every_batch_is_asked_less_and_less_often),
+		ON(postgres, of_several_hosts_each_is_named_with_what_is_wrong),
+		ON(postgres, a_name_that_nobody_answers_for_holds_nobody_up),
+		ON(postgres, a_name_is_good_if_one_of_its_addresses_is),
+		ON(postgres, lists_that_do_not_fit_each_other_are_refused),
+		ON(postgres, a_standby_is_not_taken_until_it_is_promoted),
+		ON(postgres, who_takes_no_writes_any_more_is_left),
 	};
 
-	return cmocka_run_group_tests(tests, pg_group_setup, pg_group_teardown);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

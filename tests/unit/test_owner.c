@@ -25,6 +25,7 @@
 #include "store/fleet.h"
 #include "store/key.h"
 #include "store/trust.h"
+#include "tests/unit/impostor.h"
 #include "tests/unit/pg_group.h"
 
 #define FIX	  "cve-2026-1"
@@ -48,6 +49,9 @@ static struct node {
 	struct controller c;
 	bool runs;
 } nodes[2];
+
+static struct impostor impostor;
+static char by_impostor[256]; /* how controllers reach the database, if not as tests do */
 
 static struct key *release_key;
 static struct trust *trust;
@@ -97,7 +101,8 @@ static void start(struct node *n, const char *name)
 	snprintf(c->actor, sizeof(c->actor), "controller:%s", name);
 	c->base = event_base_new();
 	must(park_new(c->base, 8, &c->park));
-	must(database_new(c->base, where(), on_wake, c, &c->database, &c->fleet, &fail_));
+	must(database_new(c->base, by_impostor[0] ? by_impostor : where(), on_wake, c,
+			  &c->database, &c->fleet, &fail_));
 	must(roots_new(c, &c->roots, &fail_));
 	must(director_new(c, &c->director, &fail_));
 	must(catalogue_new(c, &c->catalogue, &fail_));
@@ -531,7 +536,12 @@ static void make_keys(void)
 
 static int group_setup(void **state)
 {
+	char path[128];
+
 	if (pg_group_setup(state) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", pg.folder);
+	if (impostor_new(&impostor, path))
 		return -1;
 	make_keys();
 	return 0;
@@ -542,6 +552,7 @@ static int group_teardown(void **state)
 	release_key = key_free(release_key);
 	trust = trust_free(trust);
 	free(root_text);
+	impostor_free(&impostor);
 	return pg_group_teardown(state);
 }
 
@@ -594,6 +605,15 @@ static int on_postgres(void **state)
 	return world(true);
 }
 
+/* By way of a balancer, or around it. */
+static int on_impostor(void **state)
+{
+	snprintf(by_impostor, sizeof(by_impostor),
+		 "postgresql://test@/postgres?host=127.0.0.1,%s&port=%u,5432", pg.folder,
+		 impostor.port);
+	return on_postgres(state);
+}
+
 static int end_world(void **state)
 {
 	static const char *const files[] = {"fleet.db", "fleet.db-wal", "fleet.db-shm",
@@ -606,6 +626,8 @@ static int end_world(void **state)
 	f = fleet_free(f);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlink(unit_path(files[i]));
+	by_impostor[0] = '\0';
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
 	if (on_server)
 		by_hand("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
 	return 0;
@@ -1137,12 +1159,20 @@ static void both_engines_give_the_same_trace(void **state)
 
 static void without_its_database_a_rollout_pauses_and_goes_on_later(void **state)
 {
+	struct owner_stats stats;
+	struct fail why = {.message = ""};
+
 	(void)state;
 	join_many(6);
 	submit("r1", CAREFUL);
 	UNTIL(is_in("r1", "wave_baking"));
-	pg_stop(&pg, SIGKILL);
+	pg_stop(&pg, SIGKILL); /* the balancer still takes connections, and closes them */
 	turn_for(12000);
+	owner_stats(nodes[0].c.owner, &stats);
+	assert_true(stats.engine_lost);
+	assert_true(database_away_ms(nodes[0].c.database, &why) > 10000);
+	assert_non_null(strstr(why.message, "server closed the connection"));
+	impostor_is(&impostor, IMPOSTOR_CLOSES);
 	assert_null(pg_start(&pg));
 	while (db_state(fleet_db(f), NULL) < 0)
 		db_turn(fleet_db(f), 100);
@@ -1248,7 +1278,7 @@ int main(void)
 		EACH(a_newer_rollout_waits_for_one_that_does_not_give_way),
 		EACH(two_controllers_in_turn_never_contradict_each_other),
 		{"without its database a rollout pauses and goes on later",
-		 without_its_database_a_rollout_pauses_and_goes_on_later, on_postgres,
+		 without_its_database_a_rollout_pauses_and_goes_on_later, on_impostor,
 		 end_world, NULL},
 		cmocka_unit_test(both_engines_give_the_same_trace),
 	};
