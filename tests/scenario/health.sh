@@ -145,9 +145,11 @@ test_a_check_that_this_host_does_without_is_not_judged() {
 }
 
 test_who_waits_for_a_trial_is_told_what_it_waits_for() {
-	stored rarely 1 cc_reno '{"trial":{"min_s":1,"default_s":1,"max_s":3,"min_calls":1000000},"health":{"off":["tcp_resets_per_s","tcp_retrans_percent","psi_cpu","psi_io","psi_memory","loop_stall_ms","cpu_percent","ns_per_call"]}}'
-	script -qec "stty cols 60; '$bin/hotfixctl' --socket '$sock' apply rarely --wait" "$T/rarely" </dev/null >/dev/null 2>&1 || :
-	grep -q 'on trial: .*waits' "$T/rarely" || fail "$(cat "$T/rarely")"
+	stored rarely 1 cc_reno '{"trial":{"min_s":1,"default_s":1,"max_s":600,"min_calls":1000000},"health":{"off":["tcp_resets_per_s","tcp_retrans_percent","psi_cpu","psi_io","psi_memory","loop_stall_ms","cpu_percent","ns_per_call"]}}'
+	script -qefc "stty cols 60; '$bin/hotfixctl' --socket '$sock' apply rarely --wait" "$T/rarely" </dev/null >/dev/null 2>&1 &
+	eventually grep -q 'on trial: .*waits' "$T/rarely"
+	expect 0 hotfixctl rollback rarely
+	wait $! || :
 	tr '\r' '\n' <"$T/rarely" | sed 's/\x1b\[K//' | grep 'on trial:' >"$T/drawn"
 	! grep -E '.{60}' "$T/drawn" || fail 'wider than the terminal'
 	gone rarely
