@@ -185,11 +185,8 @@ static void begin(struct conn *c)
 	socklen_t len = sizeof(ss);
 	char key[INET6_ADDRSTRLEN];
 
-	if (getpeername(bufferevent_getfd(c->bev), (struct sockaddr *)&ss, &len) < 0) {
-		drop(c, NULL); /* gone already */
-		return;
-	}
-	if (has_given_up(c)) {
+	if (getpeername(bufferevent_getfd(c->bev), (struct sockaddr *)&ss, &len) < 0 ||
+	    has_given_up(c)) {
 		c->serve->paced -= c->serve->paced > 0;
 		drop(c, NULL);
 		pace(c->serve);

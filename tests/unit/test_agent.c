@@ -8,10 +8,13 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <event2/event.h>
@@ -780,6 +783,111 @@ static void back_off_is_full_jitter_and_has_bounds(void **state)
 	assert_int_equal(agent_backoff_ms(1000000, 1000, 300000, 300000), 300000);
 }
 
+/* What the agent's dice show, in place of getrandom(2)'s. */
+static bool loaded;
+static uint64_t dice;
+
+ssize_t getrandom(void *buf, size_t len, unsigned int flags)
+{
+	if (!loaded || len != sizeof(dice))
+		return syscall(SYS_getrandom, buf, len, flags);
+	memcpy(buf, &dice, sizeof(dice));
+	return sizeof(dice);
+}
+
+static struct agent_status status(void)
+{
+	struct agent_status s;
+
+	agent_status(agent, &s);
+	return s;
+}
+
+/* From not at all to all of it: hosts that lost a controller together do not come back together. */
+static void who_finds_nobody_waits_as_its_dice_say(void **state)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	AUTO_CLOSE int nobody = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* listens */
+	AUTO_FREE char *pem = make_certificate(ca, now_s, DAY_S);
+	struct agent_opts opts = some_opts();
+	socklen_t len = sizeof(in);
+	char url[64];
+
+	(void)state;
+	assert_ok(bind(nobody, (struct sockaddr *)&in, len));
+	assert_ok(getsockname(nobody, (struct sockaddr *)&in, &len));
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", ntohs(in.sin_port));
+	opts.controllers = url;
+	opts.backoff_ms = 1000;
+	opts.backoff_max_ms = 600000;
+	opts.kept = (struct agent_kept){.certificate = pem, .ca = ca_pem(ca), .url = ""};
+	dice = 0;
+	loaded = true;
+	start(&opts);
+	until(status().failed >= 12); /* an hour, if any of it were certain */
+	dice = 600000;
+	until(status().retry_in_ms);
+	assert_in_range(status().retry_in_ms, 590000, 600000);
+	leave();
+	dice = 700; /* of the first second, after one failure */
+	start(&opts);
+	until(status().failed == 1);
+	assert_in_range(status().retry_in_ms, 1, 700);
+	loaded = false;
+}
+
+/* How many may wait to be let in: of the listening socket the kernel says it here (tcp(7), TCP_INFO). */
+static unsigned int queue_of(uint16_t port)
+{
+	for (int fd = 0; fd < 4096; fd++) {
+		struct sockaddr_in in = {0};
+		struct tcp_info info;
+		socklen_t len = sizeof(in), info_len = sizeof(info);
+
+		if (getsockname(fd, (struct sockaddr *)&in, &len) == 0 &&
+		    in.sin_family == AF_INET && ntohs(in.sin_port) == port &&
+		    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) == 0 &&
+		    info.tcpi_state == TCP_LISTEN)
+			return info.tcpi_sacked;
+	}
+	fail_msg("nobody listens at %u", port);
+	return 0;
+}
+
+static long connect_ms;
+static __typeof__(curl_easy_setopt) *real_setopt;
+
+static CURLcode note_setopt(CURL *e, CURLoption option, ...)
+{
+	va_list ap;
+	void *value; /* as wide as any of them */
+
+	va_start(ap, option);
+	value = va_arg(ap, void *);
+	va_end(ap);
+	if (option == CURLOPT_CONNECTTIMEOUT_MS)
+		connect_ms = (long)(intptr_t)value;
+	return real_setopt(e, option, value);
+}
+
+/* Else all that are behind the first would give up, come again, and wait behind those that left. */
+static void who_waits_to_be_let_in_waits_longer_than_the_queue_may_last(void **state)
+{
+	const struct serve_limits limits = SERVE_LIMITS_AGENTS;
+	unsigned int slowest_per_s = limits.accepts_per_s / 5 + 1; /* handshakes pile up */
+
+	(void)state;
+	real_setopt = agent_lib.curl_easy_setopt_;
+	agent_lib.curl_easy_setopt_ = note_setopt;
+	join("");
+	until(controller.questions);
+	agent_lib.curl_easy_setopt_ = real_setopt;
+	assert_in_range(queue_of(serve_port(agents)), 128, 1024);
+	assert_true(connect_ms > 1500L * queue_of(serve_port(agents)) / slowest_per_s);
+	assert_true(connect_ms > 15000); /* the kernel may allow less than was asked for */
+}
+
 static void heartbeats_of_hosts_spread_and_keep_their_place(void **state)
 {
 	unsigned int slot[10] = {0};
@@ -1310,6 +1418,8 @@ int main(void)
 		T(a_host_that_may_not_come_in_asks_seldom_and_keeps_what_it_has),
 		T(who_answers_at_once_is_not_asked_all_the_time),
 		T(back_off_is_full_jitter_and_has_bounds),
+		T(who_finds_nobody_waits_as_its_dice_say),
+		T(who_waits_to_be_let_in_waits_longer_than_the_queue_may_last),
 		T(heartbeats_of_hosts_spread_and_keep_their_place),
 		T(a_certificate_is_renewed_when_two_thirds_of_its_life_are_over),
 		T(two_authorities_are_trusted_while_one_takes_over),

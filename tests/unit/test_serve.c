@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -684,6 +685,55 @@ static void while_handshakes_pile_up_fewer_are_let_in(void **state)
 		hang_up(mute[i]);
 }
 
+/* A thousand hosts come back before the first of them is looked at: they wait, and are not told to. */
+static void a_thousand_may_come_at_once_before_the_first_is_let_in(void **state)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct pollfd came[1000];
+
+	(void)state;
+	start(generous(), TLS_CLIENT_REQUIRED);
+	to.sin_port = htons(client_port);
+	for (size_t i = 0; i < ARRAY_SIZE(came); i++) {
+		came[i].fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		came[i].events = POLLOUT;
+		connect(came[i].fd, (struct sockaddr *)&to, sizeof(to));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(came); i++)
+		if (poll(&came[i], 1, 5000) != 1 || came[i].revents != POLLOUT)
+			fail_msg("only %zu have come", i);
+	until(serve_stats(serve).accepted == ARRAY_SIZE(came));
+	for (size_t i = 0; i < ARRAY_SIZE(came); i++)
+		close(came[i].fd);
+}
+
+/* Their places are for those who still wait: else a herd would find only those who have left. */
+static void who_gave_up_while_waiting_takes_nobodys_place(void **state)
+{
+	static const struct linger abruptly = {.l_onoff = 1};
+	struct serve_limits limits = generous();
+	AUTO(hang_upp) struct client *c = NULL;
+	uint64_t from_ms;
+
+	(void)state;
+	limits.accepts_per_s = 10;
+	start(limits, TLS_CLIENT_REQUIRED);
+	for (int i = 0; i < 400; i++) { /* 40 s of it */
+		struct client *left = dial(1);
+
+		if (i % 2)
+			setsockopt(left->fd, SOL_SOCKET, SO_LINGER, &abruptly,
+				   sizeof(abruptly));
+		hang_up(left);
+	}
+	from_ms = clock_up_ms();
+	c = join("a");
+	assert_int_equal(ask(c, "/hello"), 200);
+	assert_true(clock_up_ms() - from_ms < 10000);
+	assert_int_equal(refusals, 0);
+}
+
 static void without_file_descriptors_it_goes_on_when_there_are_some_again(void **state)
 {
 	AUTO(hang_upp) struct client *c = NULL, *more = NULL;
@@ -979,6 +1029,8 @@ int main(void)
 		T(when_it_is_full_who_comes_next_waits_and_is_served_when_there_is_room),
 		T(a_storm_of_connections_is_taken_at_a_pace),
 		T(while_handshakes_pile_up_fewer_are_let_in),
+		T(a_thousand_may_come_at_once_before_the_first_is_let_in),
+		T(who_gave_up_while_waiting_takes_nobodys_place),
 		T(without_file_descriptors_it_goes_on_when_there_are_some_again),
 		T(who_waits_is_answered_when_woken_or_when_its_time_is_over),
 		T(several_wait_for_one_word_and_many_are_woken_at_once),
