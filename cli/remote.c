@@ -19,7 +19,8 @@
 #include "store/bytes.h"
 #include "store/fleet.h"
 
-#define PAGE "1000"
+#define PAGE	   "1000"
+#define NOTE_BYTES 800 /* of a host, for people */
 
 int remote_call(struct cli *c, const char *method, const char *path, json_t *body_or_null,
 		json_t **ret_doc, struct fail *reterr_fail)
@@ -161,23 +162,45 @@ static void describe_hotfixes(const json_t *host, char *out, size_t room)
 	}
 }
 
+static void add_note(char *out, size_t room, const char *note)
+{
+	size_t len = strlen(out);
+
+	if (note[0] && len < room)
+		snprintf(out + len, room - len, "%s%s", len ? "; " : "", note);
+}
+
+/* "held by ann since 2026-01-01 12:00: a ticket" */
+static void describe_hold(const json_t *h, char *out, size_t room)
+{
+	const json_t *hold = json_object_get(h, "hold");
+	const char *by = text_of(hold, "by"), *reason = text_of(hold, "reason");
+	const char *since = text_time(json_string_value(json_object_get(hold, "since")));
+
+	snprintf(out, room, "held%s%s%s%s%s%s", by[0] ? " by " : "", by,
+		 since[0] ? " since " : "", since, reason[0] ? ": " : "", reason);
+}
+
 static void describe_host(const json_t *h, char *out, size_t room)
 {
 	json_int_t pin = json_integer_value(json_object_get(h, "max_serial"));
 	const json_t *health = json_object_get(h, "health");
-	char pinned[48] = "";
+	char pinned[48] = "", held[400] = "";
 
+	out[0] = 0;
+	if (json_is_true(json_object_get(h, "held")))
+		describe_hold(h, held, sizeof(held));
 	if (pin)
-		snprintf(pinned, sizeof(pinned), "pinned to serial %lld ", pin);
-	snprintf(out, room, "%s%s%s%s%s%s",
-		 json_is_true(json_object_get(h, "held")) ? "held " : "",
-		 json_is_true(json_object_get(health, "hold")) ? "held by [fleet] hold there "
-							       : "",
-		 json_is_true(json_object_get(health, "freeze")) ? "frozen by a file there "
-								 : "",
-		 pinned,
-		 json_integer_value(json_object_get(h, "report")) ? "" : "has not reported ",
-		 text_of(h, "problem"));
+		snprintf(pinned, sizeof(pinned), "pinned to serial %lld", pin);
+	add_note(out, room, held);
+	if (json_is_true(json_object_get(health, "hold")))
+		add_note(out, room, "held by [fleet] hold there");
+	if (json_is_true(json_object_get(health, "freeze")))
+		add_note(out, room, "frozen by a file there");
+	add_note(out, room, pinned);
+	if (!json_integer_value(json_object_get(h, "report")))
+		add_note(out, room, "has not reported");
+	add_note(out, room, text_of(h, "problem"));
 }
 
 int remote_run_host_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -202,7 +225,7 @@ int remote_run_host_list(struct cli *c, const struct args *a, struct fail *reter
 	}
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
 	json_array_foreach(hosts, i, h) {
-		char kernel[200], note[300], hotfixes[300];
+		char kernel[200], note[NOTE_BYTES], hotfixes[300];
 
 		snprintf(kernel, sizeof(kernel), "%s%s%s", text_of(h, "kernel"),
 			 text_of(h, "arch")[0] ? " " : "", text_of(h, "arch"));
@@ -230,7 +253,7 @@ static void print_host(const json_t *h)
 {
 	static const char *const keys[] = {"committed", "trial", "live", "high_water"};
 	const char *key;
-	char note[300];
+	char note[NOTE_BYTES];
 	json_t *v;
 
 	describe_host(h, note, sizeof(note));

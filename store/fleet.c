@@ -158,6 +158,12 @@
 	"	hash " BLOB " NOT NULL CHECK(length(hash) = 32))" END ";"                                                                \
 	"INSERT INTO audit_head VALUES (1, 0, " ZEROS ");" RULES
 
+/* Who holds a host, why, and since when. */
+#define SCHEMA_2(INT, TEXT)                                                  \
+	"ALTER TABLE host ADD COLUMN held_by " TEXT " NOT NULL DEFAULT '';"  \
+	"ALTER TABLE host ADD COLUMN held_for " TEXT " NOT NULL DEFAULT '';" \
+	"ALTER TABLE host ADD COLUMN held_ms " INT " NOT NULL DEFAULT 0"
+
 static const char *const sqlite_migrations[] = {
 	SCHEMA_1("INTEGER", "TEXT", "BLOB", " STRICT", " STRICT", "zeroblob(32)",
 		 "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
@@ -167,6 +173,7 @@ static const char *const sqlite_migrations[] = {
 		 "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"
 		 "	WHEN EXISTS(SELECT 1 FROM audit WHERE seq >= new.seq)"
 		 "	BEGIN SELECT RAISE(ABORT, 'audit rows are never replaced'); END;"),
+	SCHEMA_2("INTEGER", "TEXT"),
 };
 
 /* Bytes are compared as bytes, whatever the locale; heartbeats find room beside their row. */
@@ -180,6 +187,7 @@ static const char *const postgres_migrations[] = {
 		"	'BEGIN RAISE EXCEPTION ''audit rows are never changed or deleted''; END';"
 		"CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit"
 		"	EXECUTE FUNCTION hotfix_audit_stays();"),
+	SCHEMA_2("BIGINT", "TEXT COLLATE \"C\""),
 };
 
 static const struct db_schema schema = {

@@ -114,8 +114,10 @@ struct fleet_host {
 	const char *id, *name;
 	const char *labels; /* JSON, of operators */
 	bool held;
-	uint64_t max_serial; /* 0: none */
-	bool gone;	     /* forgotten; the row is there for those who follow changes */
+	const char *held_by, *held_for; /* an operator and what he said; "" nobody, nothing */
+	uint64_t held_ms;		/* since then; 0: nobody knows */
+	uint64_t max_serial;		/* 0: none */
+	bool gone; /* forgotten; the row is there for those who follow changes */
 	uint64_t enrolled_ms, seen_ms;
 	uint64_t silent_ms; /* since then, by the clock of the database */
 	uint64_t change;    /* grows over all hosts */
@@ -145,10 +147,13 @@ bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host);
 int fleet_heard(struct fleet *f, fleet_done_fn done, void *cookie);
 uint64_t fleet_heard_ms(const struct fleet_answer *a); /* 0: there is none, too */
 
-/* labels NULL: as they are. */
+/*
+ * labels NULL: as they are. held_for: why it is held, by the actor of entry since then; NULL: who
+ * holds it and why stay as they are.
+ */
 int fleet_set_host(struct fleet *f, const char *id, const char *labels, bool held,
-		   uint64_t max_serial, const struct fleet_entry *entry, fleet_done_fn done,
-		   void *cookie);
+		   const char *held_for, uint64_t max_serial, const struct fleet_entry *entry,
+		   fleet_done_fn done, void *cookie);
 /* It is gone, its certificates revoked, its words withdrawn. */
 int fleet_forget_host(struct fleet *f, const char *id, const struct fleet_entry *entry,
 		      fleet_done_fn done, void *cookie);

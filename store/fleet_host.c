@@ -52,8 +52,8 @@ int fleet_enrol(struct fleet *f, const struct fleet_enrolment *e,
 }
 
 int fleet_set_host(struct fleet *f, const char *id, const char *labels, bool held,
-		   uint64_t max_serial, const struct fleet_entry *entry, fleet_done_fn done,
-		   void *cookie)
+		   const char *held_for, uint64_t max_serial, const struct fleet_entry *entry,
+		   fleet_done_fn done, void *cookie)
 {
 	struct fleet_answer *a = fleet_begin(f, done, cookie);
 
@@ -62,8 +62,12 @@ int fleet_set_host(struct fleet *f, const char *id, const char *labels, bool hel
 	fleet_count_up(a, "host");
 	db_add(a->batch,
 	       "UPDATE host SET labels = coalesce($2, labels), held = $3, max_serial = $4,"
+	       " held_for = CASE WHEN $3 = 0 THEN '' ELSE coalesce($5, held_for) END,"
+	       " held_by = CASE WHEN $3 = 0 THEN '' ELSE coalesce($6, held_by) END,"
+	       " held_ms = CASE WHEN $3 = 0 THEN 0 WHEN $5 IS NULL THEN held_ms ELSE $7 END,"
 	       " change = " FLEET_HOST_CHANGE " WHERE id = $1 AND gone_ms = 0",
-	       "ssuu", id, labels, (uint64_t)held, max_serial);
+	       "ssuussu", id, labels, (uint64_t)held, max_serial, held_for,
+	       held_for ? entry->actor : NULL, entry->at_ms);
 	db_demand(a->batch, 1);
 	a->on_stale = -ENOENT;
 	db_wake(a->batch, FLEET_TOPIC_HOSTS);
@@ -246,7 +250,8 @@ bool fleet_next_visitor(struct fleet_answer *a, struct fleet_visitor *ret_visito
 #define HOSTS                                                                                  \
 	"SELECT id, name, labels, held, max_serial, CASE WHEN gone_ms > 0 THEN 1 ELSE 0 END,"  \
 	" enrolled_ms, at_ms, (SELECT hotfix_now_ms()) - at_ms, change, seq, boot_id, kernel," \
-	" arch, zone, facts, hotfixes, health, audit_seq, audit_head"                          \
+	" arch, zone, facts, hotfixes, health, audit_seq, audit_head,"                         \
+	" held_by, held_for, held_ms"                                                          \
 	" FROM host JOIN seen ON seen.host = host.id"
 
 int fleet_host(struct fleet *f, const char *id, fleet_done_fn done, void *cookie)
@@ -330,6 +335,9 @@ bool fleet_next_host(struct fleet_answer *a, struct fleet_host *ret_host)
 		.health = db_text(row, 17),
 		.audit_seq = db_u64(row, 18),
 		.audit_head = fleet_hash(row, 19),
+		.held_by = db_text(row, 20),
+		.held_for = db_text(row, 21),
+		.held_ms = db_u64(row, 22),
 	};
 	return true;
 }

@@ -25,8 +25,8 @@ static const struct table {
 	{.name = "host",
 	 .columns = "id, name, labels, held, max_serial, gone_ms, enrolled_ms, change, seq,"
 		    " boot_id, kernel, arch, zone, facts, hotfixes, health, audit_seq,"
-		    " audit_head",
-	 .fmt = "sssuuuuuusssssssub",
+		    " audit_head, held_by, held_for, held_ms",
+	 .fmt = "sssuuuuuusssssssubssu",
 	 .n_key = 1},
 	{.name = "seen", .columns = "host, at_ms", .fmt = "su", .n_key = 1, .clock = "at_ms"},
 	{.name = "certificate",

@@ -152,10 +152,13 @@ static int read_report(const struct fleet_host *h, const struct facts_query *q, 
 	return 0;
 }
 
-static const char *held_by(const struct fleet_host *h, const json_t *health, const json_t *one)
+static const char *held_by(const struct fleet_host *h, const json_t *health, const json_t *one,
+			   char holder[FACTS_HOLDER_BYTES])
 {
+	if (h->held && h->held_by && h->held_by[0])
+		snprintf(holder, FACTS_HOLDER_BYTES, "operator %s", h->held_by);
 	if (h->held)
-		return "an operator";
+		return holder[0] ? holder : "an operator";
 	if (json_is_true(json_object_get(health, "hold")))
 		return "[fleet] hold of the host";
 	if (json_is_true(json_object_get(health, "freeze")))
@@ -182,7 +185,7 @@ int facts_read(const struct fleet_host *h, const struct facts_query *q, struct f
 	f.facts.labels = f.labels;
 	f.facts.committed = number(one, "committed");
 	f.facts.quarantined = has_number(json_object_get(one, "quarantined"), q->serial);
-	f.facts.held_by = held_by(h, health, one);
+	f.facts.held_by = held_by(h, health, one, f.holder);
 	f.facts.missed = q->heartbeat_ms ? h->silent_ms / q->heartbeat_ms : 0;
 	f.live = number(one, "live");
 	f.trial = number(one, "trial");
@@ -191,6 +194,8 @@ int facts_read(const struct fleet_host *h, const struct facts_query *q, struct f
 	if (r < 0)
 		return r;
 	*ret_facts = f;
+	if (f.facts.held_by == f.holder)
+		ret_facts->facts.held_by = ret_facts->holder;
 	if (f.report.metrics)
 		ret_facts->report.metrics = ret_facts->metrics;
 	f = (struct facts){0};

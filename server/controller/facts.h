@@ -21,6 +21,8 @@
 #include "lib/fail.h"
 #include "server/controller/rollout.h"
 
+#define FACTS_HOLDER_BYTES 80
+
 struct fleet_host; /* store/fleet.h */
 
 /* What is asked about. */
@@ -39,6 +41,7 @@ struct facts {
 	/* the rest of what the row says about the hot-fix */
 	uint64_t live, trial, high_water;
 	json_t *doc;
+	char holder[FACTS_HOLDER_BYTES]; /* facts.held_by may be this */
 	struct rollout_metric metrics[SPEC_METRICS_MAX];
 };
 

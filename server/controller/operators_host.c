@@ -93,22 +93,30 @@ static json_t *parsed(const char *text)
 	return doc ? doc : json_object();
 }
 
+/* NULL: nobody holds it. */
+static json_t *hold_json(const struct fleet_host *h)
+{
+	return h->held ? json_pack("{s:s, s:s, s:o}", "by", h->held_by, "reason", h->held_for,
+				   "since", oper_time(h->held_ms))
+		       : json_null();
+}
+
 static json_t *host_json(const struct fleet_host *h, const struct facts *facts)
 {
 	char head[BYTES_SHA256_HEX] = "";
 
 	if (h->audit_head)
 		bytes_to_hex(h->audit_head, BYTES_SHA256, head);
-	return json_pack("{s:s, s:s, s:o, s:O, s:b, s:I, s:o, s:o, s:I, s:I, s:s, s:s, s:s, "
-			 "s:s, s:o, s:o, s:{s:I, s:s}}",
-			 "id", h->id, "name", h->name, "set_labels", parsed(h->labels),
-			 "labels", facts->labels, "held", h->held, "max_serial",
-			 (json_int_t)h->max_serial, "enrolled", oper_time(h->enrolled_ms),
-			 "seen", oper_time(h->seen_ms), "silent_ms", (json_int_t)h->silent_ms,
-			 "report", (json_int_t)h->seq, "kernel", h->kernel, "arch", h->arch,
-			 "zone", h->zone, "boot_id", h->boot_id, "hotfixes",
-			 parsed(h->hotfixes), "health", parsed(h->health), "audit", "seq",
-			 (json_int_t)h->audit_seq, "head", head);
+	return json_pack(
+		"{s:s, s:s, s:o, s:O, s:b, s:o, s:I, s:o, s:o, s:I, s:I, s:s, s:s, s:s, "
+		"s:s, s:o, s:o, s:{s:I, s:s}}",
+		"id", h->id, "name", h->name, "set_labels", parsed(h->labels), "labels",
+		facts->labels, "held", h->held, "hold", hold_json(h), "max_serial",
+		(json_int_t)h->max_serial, "enrolled", oper_time(h->enrolled_ms), "seen",
+		oper_time(h->seen_ms), "silent_ms", (json_int_t)h->silent_ms, "report",
+		(json_int_t)h->seq, "kernel", h->kernel, "arch", h->arch, "zone", h->zone,
+		"boot_id", h->boot_id, "hotfixes", parsed(h->hotfixes), "health",
+		parsed(h->health), "audit", "seq", (json_int_t)h->audit_seq, "head", head);
 }
 
 /* *ret_doc NULL: it is not meant. A row that is no report is shown with what is wrong with it. */
@@ -268,9 +276,9 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 	const json_t *change;
 	struct fleet_entry entry;
 	struct fleet_host h;
-	const char *reason;
+	const char *reason, *held_for;
 	uint64_t max_serial;
-	bool held;
+	bool held, holds;
 
 	if (a->r < 0 || !fleet_next_host(a, &h) || h.gone) {
 		a->r = a->r < 0 ? a->r : -ENOENT;
@@ -284,6 +292,9 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
 	}
+	/* What was said of another change is none of a hold, and silence takes no reason away. */
+	holds = held && json_object_get(call->body, "held") && (reason[0] || !h.held);
+	held_for = holds ? reason : NULL;
 	labels = merged(h.labels, change);
 	if (labels_check(labels, &call->fail) < 0)
 		return -EINVAL;
@@ -295,8 +306,8 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 		return oper_no_memory(call);
 	entry = oper_entry(call, "HOST", h.id, detail_text);
 	return oper_try(call,
-			fleet_set_host(call->o->c->fleet, h.id, text, held, max_serial, &entry,
-				       oper_done, call),
+			fleet_set_host(call->o->c->fleet, h.id, text, held, held_for,
+				       max_serial, &entry, oper_done, call),
 			on_changed_host);
 }
 

@@ -247,9 +247,13 @@ test_hosts_are_labelled_held_and_pinned_by_name() {
 	expect 0 fleetctl -j host list --selector rack=17
 	json '[.hosts[].name] | join(" ")' "$name"
 	expect 0 fleetctl host hold "$name" --reason disk
-	says held
+	says 'held by admin since'
+	expect 0 fleetctl host list
+	says 'held by admin since .*: disk'
+	expect 0 fleetctl -j host list
+	json '[.hosts[] | select(.held) | .hold | .by, .reason] | join(" ")' 'admin disk'
 	expect 0 fleetctl -j rollout plan fix
-	json '[.excluded[]] | join(" ")' 'hold (an operator)'
+	json '[.excluded[]] | join(" ")' 'hold (operator admin)'
 	expect 0 fleetctl host unhold "$name"
 	expect 0 fleetctl host pin "$name" 1
 	expect 0 fleetctl -j rollout plan fix@2

@@ -306,16 +306,49 @@ static void what_operators_set_is_seen_as_a_change(void **state)
 	(void)state;
 	must(enrol("h1", NULL, 1));
 	change = get("h1").change;
-	must(DO(fleet_set_host, "h1", "{\"tier\":\"x\"}", true, 4, entry("label", "h1")));
+	must(DO(fleet_set_host, "h1", "{\"tier\":\"x\"}", true, "ticket", 4,
+		entry("label", "h1")));
 	h = get("h1");
+	assert_string_equal(h.held_for, "ticket");
+	assert_string_equal(h.held_by, "anna");
+	assert_int_equal(h.held_ms, 1000);
 	assert_true(h.change > change);
 	assert_true(h.held);
 	assert_int_equal(h.max_serial, 4);
 	assert_string_equal(h.labels, "{\"tier\":\"x\"}");
-	must(DO(fleet_set_host, "h1", NULL, false, 0, entry("hold", "h1")));
+	must(DO(fleet_set_host, "h1", NULL, true, NULL, 0, entry("pin", "h1")));
+	assert_string_equal(get("h1").held_for, "ticket");
+	must(DO(fleet_set_host, "h1", NULL, false, NULL, 0, entry("hold", "h1")));
+	assert_string_equal(get("h1").held_for, "");
+	assert_string_equal(get("h1").held_by, "");
+	assert_int_equal(get("h1").held_ms, 0);
 	assert_string_equal(get("h1").labels, "{\"tier\":\"x\"}");
-	assert_int_equal(DO(fleet_set_host, "none", NULL, true, 0, entry("hold", "none")),
+	assert_int_equal(DO(fleet_set_host, "none", NULL, true, "", 0, entry("hold", "none")),
 			 -ENOENT);
+}
+
+/* As programs wrote it that knew no reasons. */
+static void a_database_of_an_older_controller_is_taken_along(void **state)
+{
+	static const char *const columns[] = {"held_by", "held_for", "held_ms"};
+	char statement[64];
+
+	(void)state;
+	must(enrol("h1", NULL, 1));
+	must(DO(fleet_set_host, "h1", NULL, true, "ticket", 0, entry("hold", "h1")));
+	a = fleet_answer_free(a);
+	f = fleet_free(f);
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
+		snprintf(statement, sizeof(statement), "ALTER TABLE host DROP COLUMN %s",
+			 columns[i]);
+		by_hand(statement);
+	}
+	by_hand(on_server ? "UPDATE hotfix_schema SET version = 1" : "PRAGMA user_version = 1");
+	f = opened(on_server ? pg_url(&pg) : file_path());
+	assert_true(get("h1").held);
+	assert_string_equal(get("h1").held_for, "");
+	must(DO(fleet_set_host, "h1", NULL, true, "again", 0, entry("hold", "h1")));
+	assert_string_equal(get("h1").held_for, "again");
 }
 
 static void a_forgotten_host_is_gone_for_all_but_those_who_follow(void **state)
@@ -884,7 +917,7 @@ static void the_chain_of_audit_rows_has_no_gaps(void **state)
 		must(DO(fleet_audit, entry("tick", i % 2 ? "one" : long_text)));
 	verifies(600);
 	/* An operation that fails writes nothing down. */
-	assert_int_equal(DO(fleet_set_host, "none", NULL, true, 0, entry("hold", "none")),
+	assert_int_equal(DO(fleet_set_host, "none", NULL, true, "", 0, entry("hold", "none")),
 			 -ENOENT);
 	verifies(600);
 	must(DO(fleet_audits, "one", 598, 10));
@@ -1090,7 +1123,7 @@ static int random_operation(void)
 		return enrol(some("h", 12), pick(2) ? hash(pick(4)) : NULL, pick(60));
 	case 1:
 		return DO(fleet_set_host, some("h", 12), pick(2) ? some("{", 9) : NULL, pick(2),
-			  pick(9), entry("label", "h"));
+			  pick(2) ? some("why", 9) : NULL, pick(9), entry("label", "h"));
 	case 2:
 		return DO(fleet_forget_host, some("h", 12), entry("forget", "h"));
 	case 3:
@@ -1247,6 +1280,7 @@ int main(void)
 		EACH(reports_of_many_hosts_are_one_write),
 		EACH(who_is_silent_is_found_and_who_beats_is_not),
 		EACH(what_operators_set_is_seen_as_a_change),
+		EACH(a_database_of_an_older_controller_is_taken_along),
 		EACH(a_forgotten_host_is_gone_for_all_but_those_who_follow),
 		EACH(a_certificate_can_be_renewed_and_revoked),
 		EACH(a_rollout_has_one_owner_as_long_as_its_lease),

@@ -776,8 +776,12 @@ static void labels_holds_and_pins_of_operators_are_kept(void **state)
 	add_host(1, "web-1", "6.1.0-50-amd64", "a");
 	add_host(2, "web-2", "6.12.0-1-amd64", "b");
 	must(200, ask(of_role[1], "PATCH", HOST,
-		      "{\"labels\":{\"rack\":\"17\",\"zone\":\"c\"},\"held\":true}"));
+		      "{\"labels\":{\"rack\":\"17\",\"zone\":\"c\"},\"held\":true,"
+		      "\"reason\":\"it is measured\"}"));
 	assert_true(json_is_true(json_object_get(doc, "held")));
+	assert_string_equal(says("hold.by"), "otto");
+	assert_string_equal(says("hold.reason"), "it is measured");
+	assert_int_equal(strlen(says("hold.since")), strlen("2026-01-01T00:00:00.000Z"));
 	assert_string_equal(says("labels.rack"), "17");
 	assert_string_equal(says("labels.zone"), "c");
 	assert_string_equal(says("labels.role"), "web");
@@ -786,6 +790,16 @@ static void labels_holds_and_pins_of_operators_are_kept(void **state)
 	assert_true(json_is_true(json_object_get(doc, "held")));
 	assert_string_equal(says("labels.zone"), "a");
 	assert_string_equal(says("labels.rack"), "17");
+	/* What is said of another change, or of the same without a word, is none of a hold. */
+	must(200, ask(of_role[2], "PATCH", HOST, "{\"max_serial\":5,\"reason\":\"slow\"}"));
+	must(200, ask(of_role[2], "PATCH", HOST, "{\"held\":true}"));
+	assert_string_equal(says("hold.by"), "otto");
+	assert_string_equal(says("hold.reason"), "it is measured");
+	must(200, ask(of_role[2], "PATCH", HOST, "{\"held\":true,\"reason\":\"mine\"}"));
+	assert_string_equal(says("hold.by"), "anna");
+	assert_string_equal(says("hold.reason"), "mine");
+	must(200, ask(of_role[2], "PATCH", HOST, "{\"held\":false}"));
+	assert_true(json_is_null(json_object_get(doc, "hold")));
 	must(200, ask(of_role[0], "GET", "hosts?selector=rack=17|18,role=web", NULL));
 	assert_int_equal(json_array_size(json_object_get(doc, "hosts")), 1);
 	must(200, ask(of_role[0], "GET", "hosts?selector=kernel_release=6.12.0-1-amd64", NULL));
@@ -929,7 +943,7 @@ static void a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not(void **sta
 		ask(of_role[1], "POST", "rollouts", "{\"name\":\"fix\"}"));
 	add_host(1, "web-1", "6.1", "a");
 	must(200, ask(of_role[1], "PATCH", HOST, "{\"held\":true}"));
-	refused(422, "excluded for: hold",
+	refused(422, "excluded for: hold (operator otto)",
 		ask(of_role[1], "POST", "rollouts", "{\"name\":\"fix\"}"));
 	must(200, ask(of_role[0], "GET", "rollouts", NULL));
 	assert_int_equal(json_array_size(json_object_get(doc, "rollouts")), 0);
