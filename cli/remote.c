@@ -185,7 +185,7 @@ static void describe_host(const json_t *h, char *out, size_t room)
 {
 	json_int_t pin = json_integer_value(json_object_get(h, "max_serial"));
 	const json_t *health = json_object_get(h, "health");
-	char pinned[48] = "", held[400] = "";
+	char pinned[64] = "", held[400] = "";
 
 	out[0] = 0;
 	if (json_is_true(json_object_get(h, "held")))
@@ -200,6 +200,11 @@ static void describe_host(const json_t *h, char *out, size_t room)
 	add_note(out, room, pinned);
 	if (!json_integer_value(json_object_get(h, "report")))
 		add_note(out, room, "has not reported");
+	if (json_integer_value(json_object_get(health, "labels_left_out"))) {
+		snprintf(pinned, sizeof(pinned), "labels of its own that cannot be: %s",
+			 text_of(health, "labels_left_out"));
+		add_note(out, room, pinned);
+	}
 	add_note(out, room, text_of(h, "problem"));
 }
 

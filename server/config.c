@@ -10,6 +10,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/hook.h"
+#include "lib/label.h"
 #include "lib/setting.h"
 #include "server/health.h"
 
@@ -128,22 +129,43 @@ static bool is_url(const char *url)
 	return strncmp(url, "https://", 8) == 0 && len > 8 && strspn(url + 8, good) >= len - 8;
 }
 
+/* The next NAME=VALUE, from *at on; 0: there is none, -EINVAL: that is none. */
+static int next_label(const char **at, char ret_name[CONFIG_LABEL_BYTES],
+		      char ret_value[CONFIG_LABEL_BYTES])
+{
+	const char *word = *at + strspn(*at, " ");
+	size_t len = strcspn(word, " "), name = strcspn(word, "=");
+
+	*at = word + len;
+	if (!len)
+		return 0;
+	if (!name || name + 1 >= len || len >= CONFIG_LABEL_BYTES)
+		return -EINVAL;
+	snprintf(ret_name, CONFIG_LABEL_BYTES, "%.*s", (int)name, word);
+	snprintf(ret_value, CONFIG_LABEL_BYTES, "%.*s", (int)(len - name - 1), word + name + 1);
+	return 1;
+}
+
+bool config_next_label(const char **at, char ret_name[CONFIG_LABEL_BYTES],
+		       char ret_value[CONFIG_LABEL_BYTES])
+{
+	int r;
+
+	do
+		r = next_label(at, ret_name, ret_value);
+	while (r < 0 || (r > 0 && label_check(ret_name, ret_value, NULL) < 0));
+	return r;
+}
+
 static bool are_labels(const char *text)
 {
-	static const char good[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+	char name[CONFIG_LABEL_BYTES], value[CONFIG_LABEL_BYTES];
+	int r;
 
-	for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
-		size_t key = strspn(text, good), value;
-
-		if (!key || text[key] != '=')
-			return false;
-		value = strspn(text + key + 1, good);
-		text += key + 1 + value;
-		if (!value || (*text && *text != ' '))
-			return false;
-	}
-	return true;
+	do
+		r = next_label(&text, name, value);
+	while (r > 0);
+	return r == 0;
 }
 
 bool config_is_member(const struct config *c)
@@ -211,8 +233,7 @@ static const char *refuse(const struct setting *s, const char *value)
 		break;
 	case LABELS:
 		if (!are_labels(value))
-			return "must be KEY=VALUE with blanks between them, of a-z, A-Z, 0-9 "
-			       "and '._-/'";
+			return "must be KEY=VALUE with blanks between them";
 		break;
 	case NAMES:
 		if (strlen(value) >= sizeof(word))
@@ -283,6 +304,22 @@ int config_check_groups(const struct config *c, struct fail *reterr_fail)
 		return fail_hint(reterr_fail, "until there is, it lets nobody in");
 	}
 	return 0;
+}
+
+int config_check_labels(const struct config *c, struct fail *reterr_fail)
+{
+	char name[CONFIG_LABEL_BYTES], value[CONFIG_LABEL_BYTES], why[FAIL_MESSAGE_BYTES];
+	const char *at = c->labels;
+	int r = c->zone[0] ? label_check("zone", c->zone, reterr_fail) : 0;
+
+	while (r == 0 && next_label(&at, name, value) > 0)
+		r = label_check(name, value, reterr_fail);
+	if (r < 0 && reterr_fail) {
+		snprintf(why, sizeof(why), "%s", reterr_fail->message);
+		snprintf(reterr_fail->message, sizeof(reterr_fail->message), "[fleet] %.200s",
+			 why);
+	}
+	return r;
 }
 
 void config_usage(void)

@@ -19,6 +19,7 @@
 #define CONFIG_FILE_DEFAULT "/etc/hotfixd/hotfixd.conf"
 #define CONFIG_USER_DEFAULT "hotfix"
 #define CONFIG_ROLE_BYTES   160
+#define CONFIG_LABEL_BYTES  512
 
 /* What each lets its holders do: server/access.h */
 enum config_role { CONFIG_READ, CONFIG_APPLY, CONFIG_COMMIT, CONFIG_TRUST, CONFIG_ROLES };
@@ -49,8 +50,8 @@ struct config {
 	char fleet_ca[CONFIG_PATH_BYTES], fleet_certificate[CONFIG_PATH_BYTES],
 		fleet_key[CONFIG_PATH_BYTES];
 	char zone[65];
-	char labels[512]; /* KEY=VALUE, separated by blanks */
-	char hold[256];	  /* hot-fixes that the fleet leaves alone, or "all" */
+	char labels[CONFIG_LABEL_BYTES]; /* KEY=VALUE, separated by blanks */
+	char hold[256];			 /* hot-fixes that the fleet leaves alone, or "all" */
 	uint64_t min_interval_ms, undo_window_ms;
 	char log_level[16];
 	struct setting_command command;
@@ -60,6 +61,11 @@ struct config {
 int config_load(int argc, char **argv, struct config *ret_config, struct fail *reterr_fail);
 /* That users and groups exist which were set: asks whatever knows them, a network maybe. */
 int config_check_groups(const struct config *c, struct fail *reterr_fail);
+/* Zone and labels of the host, by the rule of lib/label.h: what breaks it is left out. */
+int config_check_labels(const struct config *c, struct fail *reterr_fail);
+/* Those of c->labels that keep the rule, from *at on; false: no more. */
+bool config_next_label(const char **at, char ret_name[CONFIG_LABEL_BYTES],
+		       char ret_value[CONFIG_LABEL_BYTES]);
 /* It is to be an agent: of a controller it knows, or that it is to be made known to. */
 bool config_is_member(const struct config *c);
 const char *config_role_name(enum config_role role);

@@ -430,8 +430,8 @@ static int run_part(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct config config;
-	struct fail fail = {.code = FAIL_INTERNAL};
-	bool no_group;
+	struct fail fail = {.code = FAIL_INTERNAL}, other = {.code = FAIL_INTERNAL};
+	bool no_group, no_label;
 	int status;
 
 	if (argc > 1 && is_part(argv[1]))
@@ -450,15 +450,18 @@ int main(int argc, char **argv)
 	if (config_load(argc, argv, &config, &fail) < 0)
 		return fail_report(&fail, PROGRAM);
 	no_group = config_check_groups(&config, &fail) < 0;
+	no_label = config_check_labels(&config, no_group ? &other : &fail) < 0;
 	if (config.command.check_only) {
-		if (no_group)
+		if (no_group || no_label)
 			return fail_report(&fail, PROGRAM);
 		config_print(&config);
 		return fail_flush_stdout(PROGRAM);
 	}
 	log_open(config_log_priority(&config));
-	if (no_group)
+	if (no_group || no_label)
 		log_event(LOG_WARNING, "%s; %s", fail.message, fail.hint);
+	if (no_group && no_label)
+		log_event(LOG_WARNING, "%s; %s", other.message, other.hint);
 	status = parent_run(&config, argc, argv, &fail);
 	return status < 0 ? fail_report(&fail, PROGRAM) : status;
 }

@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "lib/label.h"
 #include "lib/log.h"
 #include "lib/plain.h"
 #include "lib/version.h"
@@ -1034,6 +1035,12 @@ static json_t *health_json(const struct member *m)
 	return doc;
 }
 
+/* Not one that breaks the rule for labels. */
+static const char *zone_of(const struct member *m)
+{
+	return label_value_valid(m->config->zone) ? m->config->zone : "";
+}
+
 static json_t *on_report(void *cookie)
 {
 	struct member *m = cookie;
@@ -1066,9 +1073,9 @@ static json_t *on_report(void *cookie)
 	uname(&uts);
 	return json_pack("{s:s, s:s, s:s, s:s, s:O, s:s, s:o, s:o, s:{s:I, s:s}}", "boot_id",
 			 clock_boot_id(), "kernel", uts.release, "arch", uts.machine, "zone",
-			 m->config->zone, "labels", m->labels, "hotfixd", HOTFIX_VERSION,
-			 "hotfixes", hotfixes, "health", health_json(m), "audit", "seq",
-			 (json_int_t)seq, "head", bytes_to_hex(hash, sizeof(hash), head));
+			 zone_of(m), "labels", m->labels, "hotfixd", HOTFIX_VERSION, "hotfixes",
+			 hotfixes, "health", health_json(m), "audit", "seq", (json_int_t)seq,
+			 "head", bytes_to_hex(hash, sizeof(hash), head));
 }
 
 json_t *member_json(const struct hotfixes *all)
@@ -1111,6 +1118,7 @@ bool member_complaint(const struct hotfixes *all, char *ret_text, size_t room)
 	char since[CLOCK_TIMESTAMP_BYTES];
 	struct agent_status s;
 	uint64_t now_ms = clock_real_ms();
+	struct fail why;
 
 	if (!m && all->no_member.code == FAIL_NONE)
 		return false;
@@ -1130,6 +1138,8 @@ bool member_complaint(const struct hotfixes *all, char *ret_text, size_t room)
 		snprintf(ret_text, room,
 			 "its certificate came to its end: it needs a new "
 			 "enrolment token");
+	else if (config_check_labels(m->config, &why) < 0)
+		snprintf(ret_text, room, "it does without %.200s", why.message);
 	else
 		return false;
 	plain_make(ret_text, false);
@@ -1176,17 +1186,12 @@ static int read_text(const struct config *c, const char *path, const char *what,
 
 static void read_labels(struct member *m)
 {
+	char name[CONFIG_LABEL_BYTES], value[CONFIG_LABEL_BYTES];
 	const char *at = m->config->labels;
 
 	m->labels = json_object();
-	for (at += strspn(at, " "); *at; at += strspn(at, " ")) {
-		size_t key = strcspn(at, "="), value = strcspn(at + key + 1, " ");
-		char k[128];
-
-		snprintf(k, sizeof(k), "%.*s", (int)key, at);
-		json_object_set_new(m->labels, k, json_stringn(at + key + 1, value));
-		at += key + 1 + value;
-	}
+	while (config_next_label(&at, name, value))
+		json_object_set_new(m->labels, name, json_string(value));
 }
 
 static int start_agent(struct member *m, const struct key *host, struct fail *reterr_fail)

@@ -50,22 +50,34 @@ static const char *plain(struct json_fields *f, const char *key, size_t max)
 	return s;
 }
 
-static int check_labels(const json_t *labels, struct fail *reterr_fail)
+/*
+ * The host checks its labels by lib/label.h. What others say, and those of before, is taken where a
+ * person can read it; the rest is left out, and counted: the host is heard all the same.
+ */
+static int take_labels(const json_t *labels, json_t **ret_kept, size_t *ret_left_out,
+		       struct fail *reterr_fail)
 {
+	AUTO_JSON json_t *kept = json_object();
+	size_t left_out = 0;
 	const char *key;
 	json_t *value;
 
-	if (json_object_size(labels) > LABELS_MAX)
-		return fail_set(reterr_fail, FAIL_BAD_FORMAT, "report: more than %d labels",
-				LABELS_MAX);
+	if (!kept)
+		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
 	json_object_foreach((json_t *)(uintptr_t)labels, key, value) {
 		const char *text = json_string_value(value);
 
-		if (!text || !*key || strlen(key) > 63 || strlen(text) > 128 ||
-		    !plain_is(key, false) || !plain_is(text, false))
+		if (!text)
 			return fail_set(reterr_fail, FAIL_BAD_FORMAT,
-					"report: labels are short plain texts");
+					"report: labels are texts");
+		if (!*key || strlen(key) > 63 || strlen(text) > 128 || !plain_is(key, false) ||
+		    !plain_is(text, false) || json_object_size(kept) == LABELS_MAX)
+			left_out++;
+		else
+			json_object_set(kept, key, value);
 	}
+	*ret_kept = take_ptr(kept);
+	*ret_left_out = left_out;
 	return 0;
 }
 
@@ -164,6 +176,8 @@ int agents_report_parse(const char *host, const void *buf, size_t len,
 			struct fail *reterr_fail)
 {
 	AUTO(texts_freep) struct texts *t = calloc(1, sizeof(*t));
+	AUTO_JSON json_t *kept = NULL;
+	size_t left_out = 0;
 	const json_t *labels, *hotfixes, *health, *audit;
 	struct fleet_report r = {.host = host};
 	const char *version;
@@ -180,28 +194,31 @@ int agents_report_parse(const char *host, const void *buf, size_t len,
 	r.boot_id = plain(&f, "boot_id", 64);
 	r.kernel = plain(&f, "kernel", 64);
 	r.arch = plain(&f, "arch", 32);
-	r.zone = plain(&f, "zone", 63);
+	r.zone = plain(&f, "zone", 64);
 	version = plain(&f, "hotfixd", 64);
 	labels = json_obj_or_null(&f, "labels");
 	hotfixes = json_obj_or_null(&f, "hotfixes");
 	health = json_obj_or_null(&f, "health");
 	audit = json_obj_or_null(&f, "audit");
 	e = json_fields_end(&f);
-	if (e == 0 && labels)
-		e = check_labels(labels, reterr_fail);
+	if (e == 0)
+		e = take_labels(labels, &kept, &left_out, reterr_fail);
 	if (e == 0 && hotfixes)
 		e = check_hotfixes(hotfixes, reterr_fail);
 	if (e == 0)
 		e = parse_audit(audit, &r, t, reterr_fail);
 	if (e < 0)
 		return e;
-	t->facts = labels ? json_text(labels) : strdup("{}");
+	t->facts = json_text(kept);
 	t->hotfixes = hotfixes ? json_text(hotfixes) : strdup("{}");
 	if (!health) {
 		json_object_set_new(t->doc, "health", json_object());
 		health = json_object_get(t->doc, "health");
 	}
 	json_object_set_new((json_t *)(uintptr_t)health, "hotfixd", json_string(version));
+	if (left_out)
+		json_object_set_new((json_t *)(uintptr_t)health, "labels_left_out",
+				    json_integer((json_int_t)left_out));
 	t->health = json_text(health);
 	if (!t->facts || !t->hotfixes || !t->health)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");

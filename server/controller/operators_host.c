@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/json.h"
+#include "lib/label.h"
 #include "lib/plain.h"
 #include "server/controller/ca.h"
 #include "server/controller/enrol.h"
@@ -65,22 +66,23 @@ int selector_parse(const char *text, json_t **ret_doc, struct fail *reterr_fail)
 	return 0;
 }
 
-int labels_check(const json_t *labels, struct fail *reterr_fail)
+int labels_check(const json_t *labels, bool may_drop, struct fail *reterr_fail)
 {
 	const char *key;
 	json_t *v;
 
-	if (!json_is_object(labels) || json_object_size(labels) > OPER_SELECTORS_MAX)
-		return fail_set(reterr_fail, FAIL_USAGE,
-				"\"labels\" must be an object of at most %d texts",
-				OPER_SELECTORS_MAX);
-	json_object_foreach((json_t *)(uintptr_t)labels, key, v)
-		if (!is_label_text(key) || strpbrk(key, "=,|") || !json_is_string(v) ||
-		    !is_label_text(json_string_value(v)) || strpbrk(json_string_value(v), ",|"))
+	json_object_foreach((json_t *)(uintptr_t)labels, key, v) {
+		if (may_drop && json_is_null(v))
+			continue;
+		if (!json_is_string(v))
 			return fail_set(reterr_fail, FAIL_USAGE,
-					"label \"%.40s\": name and value are texts of 1 to %d "
-					"bytes without , = |",
-					key, SPEC_WORD_BYTES - 1);
+					"\"labels\" must be an object of texts");
+		if (label_check(key, json_string_value(v), reterr_fail) < 0)
+			return -EINVAL;
+	}
+	if (json_object_size(labels) > OPER_SELECTORS_MAX)
+		return fail_set(reterr_fail, FAIL_USAGE, "at most %d labels are set on a host",
+				OPER_SELECTORS_MAX);
 	return 0;
 }
 
@@ -296,8 +298,11 @@ static int on_host_to_change(struct call *call, struct fleet_answer *a)
 	holds = held && json_object_get(call->body, "held") && (reason[0] || !h.held);
 	held_for = holds ? reason : NULL;
 	labels = merged(h.labels, change);
-	if (labels_check(labels, &call->fail) < 0)
+	if (labels_check(change, true, &call->fail) < 0)
 		return -EINVAL;
+	if (json_object_size(change) && json_object_size(labels) > OPER_SELECTORS_MAX)
+		return oper_fail(call, FAIL_USAGE, "at most %d labels are set on a host",
+				 OPER_SELECTORS_MAX);
 	text = json_dumps(labels, JSON_COMPACT | JSON_SORT_KEYS);
 	detail = json_pack("{s:O, s:b, s:I, s:s}", "labels", labels, "held", held, "max_serial",
 			   (json_int_t)max_serial, "reason", reason);
@@ -396,7 +401,8 @@ int operators_new_token(struct call *call)
 		call->fail.code = FAIL_USAGE;
 		return -EINVAL;
 	}
-	if (oper_knows(call, NULL) < 0 || (labels && labels_check(labels, &call->fail) < 0))
+	if (oper_knows(call, NULL) < 0 ||
+	    (labels && labels_check(labels, false, &call->fail) < 0))
 		return -EINVAL;
 	if (!call->o->c->settings->ca_prefix[0]) {
 		oper_fail(call, FAIL_POLICY, "this controller has no authority of its own");

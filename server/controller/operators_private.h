@@ -130,8 +130,8 @@ oper_handler operators_status, operators_openapi, operators_freezes, operators_p
 
 /* "label=value,label=a|b" as rollout specs have it; NULL doc: none was given. */
 int selector_parse(const char *text, json_t **ret_doc, struct fail *reterr_fail);
-/* {"label":"text",...}: of at most 16, with plain and short texts. */
-int labels_check(const json_t *labels, struct fail *reterr_fail);
+/* {"label":"text",...}: at most 16, by lib/label.h; null, where one may drop them, is one that goes. */
+int labels_check(const json_t *labels, bool may_drop, struct fail *reterr_fail);
 
 /* ---- of operators_rollout.c ------------------------------------------------------------ */
 

@@ -78,7 +78,7 @@ member() {
 		echo "enroll = https://127.0.0.1:$enroll"
 		echo "token_file = $T/$instance/token"
 		echo 'zone = here'
-		echo 'labels = role=web tier=1'
+		echo 'labels = role=web tier=1 rack=-17'
 		[[ " $* " == *' min_interval='* ]] || echo 'min_interval = 0s'
 		printf '%s\n' "$@"
 	} >"$T/$instance/conf"

@@ -102,6 +102,38 @@ static void a_wrong_file_is_refused_with_its_line(void **state)
 	}
 }
 
+static void labels_that_break_the_rule_are_named_and_the_others_count(void **state)
+{
+	static const char *const wrong[] = {"labels = role=web rack=-7", "labels = a..=b",
+					    "labels = a=b/c", "labels = a=\x01", "zone = a b"};
+	char name[CONFIG_LABEL_BYTES], value[CONFIG_LABEL_BYTES], text[128];
+	struct config c;
+	struct fail fail;
+	const char *at;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		snprintf(text, sizeof(text), "[fleet]\n%s\n", wrong[i]);
+		write_file(text);
+		assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+		if (config_check_labels(&c, &fail) == 0)
+			fail_msg("\"%s\" is good", wrong[i]);
+		assert_non_null(strstr(fail.message, "[fleet] "));
+	}
+	write_file("[fleet]\nlabels =  role=web rack=-7  tier=1\nzone = berlin-2\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	at = c.labels;
+	assert_true(config_next_label(&at, name, value));
+	assert_string_equal(name, "role");
+	assert_string_equal(value, "web");
+	assert_true(config_next_label(&at, name, value));
+	assert_string_equal(name, "tier");
+	assert_false(config_next_label(&at, name, value));
+	write_file("[fleet]\nlabels = role=web\nzone = berlin-2\n");
+	assert_int_equal(load(ARGV(ARG("--config"), path), &c, &fail), 0);
+	assert_int_equal(config_check_labels(&c, &fail), 0);
+}
+
 static struct access_peer peer_of(uid_t uid, gid_t gid)
 {
 	return (struct access_peer){.uid = uid, .gid = gid};
@@ -179,6 +211,7 @@ int main(void)
 		cmocka_unit_test(flags_win_over_the_file_and_the_file_over_the_defaults),
 		cmocka_unit_test(who_names_a_controller_or_an_enrolment_is_a_member_of_a_fleet),
 		cmocka_unit_test(a_wrong_file_is_refused_with_its_line),
+		cmocka_unit_test(labels_that_break_the_rule_are_named_and_the_others_count),
 		cmocka_unit_test(
 			a_role_is_what_the_configuration_gives_and_reading_comes_with_it),
 		cmocka_unit_test(who_lacks_a_role_is_told_which_and_where_it_is_given),

@@ -770,8 +770,34 @@ static void roots_follow_each_other_and_revocations_count_once(void **state)
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
 
+/* Into the database, past the controller. */
+static void set_labels(const char *labels)
+{
+	AUTO(fleet_freep) struct fleet *f = opened();
+	AUTO(fleet_answer_freep) struct fleet_answer *a = NULL;
+	struct fleet_entry entry = {.at_ms = 1,
+				    .actor = "test",
+				    .action = "HOST",
+				    .subject = "web-1",
+				    .result = "ok"};
+
+	assert_ok(fleet_wait(
+		f, fleet_set_host(f, &HOST[6], labels, false, NULL, 0, &entry, fleet_keep, &a),
+		&a));
+}
+
 static void labels_holds_and_pins_of_operators_are_kept(void **state)
 {
+	static const char *const bad[] = {
+		"{\"labels\":{\"a\":\"\"}}",
+		"{\"labels\":{\"a b\":\"c\"}}",
+		"{\"labels\":{\"a\":\"b c\"}}",
+		"{\"labels\":{\"a\":\"-b\"}}",
+		"{\"labels\":{\"a\":\"b\\u0007\"}}",
+		("{\"labels\":{\"a\":\"0123456789012345678901234567890123456789"
+		 "012345678901234567890123\"}}"),
+	};
+
 	(void)state;
 	add_host(1, "web-1", "6.1.0-50-amd64", "a");
 	add_host(2, "web-2", "6.12.0-1-amd64", "b");
@@ -806,7 +832,14 @@ static void labels_holds_and_pins_of_operators_are_kept(void **state)
 	assert_int_equal(json_array_size(json_object_get(doc, "hosts")), 1);
 	must(200, ask(of_role[0], "GET", "hosts?limit=1", NULL));
 	assert_string_equal(says("after"), &HOST[6]);
-	refused(400, "label", ask(of_role[1], "PATCH", HOST, "{\"labels\":{\"a\":\"\"}}"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		refused(400, "1 to 63 letters", ask(of_role[1], "PATCH", HOST, bad[i]));
+	/* One of before there was a rule keeps nobody from doing something else, and can go. */
+	set_labels("{\"a b\":\"c d\",\"rack\":\"17\"}");
+	must(200, ask(of_role[1], "PATCH", HOST, "{\"labels\":{\"tier\":\"db\"}}"));
+	assert_string_equal(says("labels.a b"), "c d");
+	must(200, ask(of_role[1], "PATCH", HOST, "{\"labels\":{\"a b\":null}}"));
+	assert_string_equal(says("labels.a b"), "");
 	must(200, ask(of_role[3], "DELETE", HOST, NULL));
 	must(404, ask(of_role[0], "GET", HOST, NULL));
 	must(404, ask(of_role[1], "PATCH", HOST, "{}"));
