@@ -198,6 +198,7 @@ static void describe_host(const json_t *h, char *out, size_t room)
 	if (json_is_true(json_object_get(health, "freeze")))
 		add_note(out, room, "frozen by a file there");
 	add_note(out, room, pinned);
+	add_note(out, room, text_of(h, "unfit"));
 	if (!json_integer_value(json_object_get(h, "report")))
 		add_note(out, room, "has not reported");
 	if (json_integer_value(json_object_get(health, "labels_left_out"))) {

@@ -111,10 +111,11 @@ struct hotfixes {
 	char crash_cause[BOOT_CAUSE_BYTES]; /* of the boot before, "" */
 	struct restore *restore;
 	struct drift *drift;
-	struct outcomes *outcomes;     /* that are owed; NULL: none was so far */
-	struct member *member;	       /* of a fleet; NULL */
-	struct fail no_member;	       /* why it is none, although [fleet] names a controller */
-	void (*changed)(void *cookie); /* told whenever a change comes a step further; NULL */
+	struct outcomes *outcomes; /* that are owed; NULL: none was so far */
+	struct member *member;	   /* of a fleet; NULL */
+	struct fail no_member;	   /* why it is none, although [fleet] names a controller */
+	void (*changed)(
+		void *cookie); /* told of each step of a change, and of a new root; NULL */
 	void *changed_cookie;
 	TAILQ_HEAD(, hotfix) list;
 };

@@ -87,7 +87,11 @@ int intake_root(struct hotfixes *all, const uint8_t *bytes, size_t len, int peer
 int intake_root_kept(struct hotfixes *all, const uint8_t *bytes, size_t len, uint32_t actor_uid,
 		     struct trust **ret_trust, struct fail *reterr_fail)
 {
-	return authority_import(all->store, bytes, len, actor_uid, ret_trust, reterr_fail);
+	int r = authority_import(all->store, bytes, len, actor_uid, ret_trust, reterr_fail);
+
+	if (r == 0 && all->changed)
+		all->changed(all->changed_cookie);
+	return r;
 }
 
 /* ---- bundles ------------------------------------------------------------------------------ */

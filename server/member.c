@@ -1014,10 +1014,26 @@ static void add_reading(json_t *doc, const char *name, const struct health_readi
 		json_object_set_new(doc, name, json_integer((json_int_t)r->value));
 }
 
+/* What it takes depends on that: a controller plans with it. NULL: it cannot be told now. */
+static json_t *root_json(const struct member *m)
+{
+	AUTO(trust_freep) struct trust *trust = NULL;
+	char hex[BYTES_SHA256_HEX] = "";
+	struct fail why;
+
+	if (authority_trust(m->all->store, &trust, &why) < 0)
+		return why.code == FAIL_STORAGE || why.code == FAIL_INTERNAL
+			       ? NULL
+			       : json_pack("{s:i, s:s}", "version", 0, "sha256", "");
+	return json_pack("{s:I, s:s}", "version", (json_int_t)trust->version, "sha256",
+			 bytes_to_hex(trust->sha256, sizeof(trust->sha256), hex));
+}
+
 static json_t *health_json(const struct member *m)
 {
-	json_t *doc = json_pack("{s:b, s:b}", "hold", (int)member_holds(m->config->hold, NULL),
-				"freeze", (int)is_frozen(m));
+	json_t *doc =
+		json_pack("{s:b, s:b, s:o*}", "hold", (int)member_holds(m->config->hold, NULL),
+			  "freeze", (int)is_frozen(m), "root", root_json(m));
 	static const struct {
 		const char *name;
 		enum health_check check;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/json.h"
+#include "store/bytes.h"
 #include "store/fleet.h"
 
 #define SEQ_BITS 31 /* for reports since the host enrolled; the seconds of that above */
@@ -167,6 +168,18 @@ static const char *held_by(const struct fleet_host *h, const json_t *health, con
 							  : NULL;
 }
 
+/* What cannot be one is not known. */
+static void read_root(const json_t *root, struct roots_of_host *ret_root)
+{
+	json_int_t version = json_integer_value(json_object_get(root, "version"));
+
+	*ret_root = (struct roots_of_host){.version = version > 0 ? (uint64_t)version : 0};
+	ret_root->known =
+		json_is_integer(json_object_get(root, "version")) && version >= 0 &&
+		(version == 0 || bytes_from_hex(text(root, "sha256"), ret_root->sha256,
+						sizeof(ret_root->sha256)) == 0);
+}
+
 int facts_read(const struct fleet_host *h, const struct facts_query *q, struct facts *ret_facts,
 	       struct fail *reterr_fail)
 {
@@ -186,6 +199,7 @@ int facts_read(const struct fleet_host *h, const struct facts_query *q, struct f
 	f.facts.committed = number(one, "committed");
 	f.facts.quarantined = has_number(json_object_get(one, "quarantined"), q->serial);
 	f.facts.held_by = held_by(h, health, one, f.holder);
+	read_root(json_object_get(health, "root"), &f.root);
 	f.facts.missed = q->heartbeat_ms ? h->silent_ms / q->heartbeat_ms : 0;
 	f.live = number(one, "live");
 	f.trial = number(one, "trial");

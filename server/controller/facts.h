@@ -20,6 +20,7 @@
 
 #include "lib/fail.h"
 #include "server/controller/rollout.h"
+#include "server/controller/roots.h"
 
 #define FACTS_HOLDER_BYTES 80
 
@@ -42,6 +43,7 @@ struct facts {
 	uint64_t live, trial, high_water;
 	json_t *doc;
 	char holder[FACTS_HOLDER_BYTES]; /* facts.held_by may be this */
+	struct roots_of_host root;	 /* whoever knows roots makes facts.unfit of it */
 	struct rollout_metric metrics[SPEC_METRICS_MAX];
 };
 

@@ -129,7 +129,9 @@ static int read_host(struct call *call, const struct fleet_host *h, const json_t
 				    .rollout = "",
 				    .heartbeat_ms = call->o->c->settings->heartbeat_ms};
 	struct facts facts = {0};
+	char why[ROOTS_WHY_BYTES];
 	struct fail bad = {0};
+	const char *unfit;
 
 	*ret_doc = NULL;
 	if (facts_read(h, &query, &facts, &bad) < 0) {
@@ -137,8 +139,10 @@ static int read_host(struct call *call, const struct fleet_host *h, const json_t
 		facts.labels = parsed(h->labels);
 	}
 	if (!selector || spec_selects(selector, facts.labels)) {
+		unfit = roots_unfit(call->o->c->roots, &facts.root, why);
 		*ret_doc = host_json(h, &facts);
 		json_object_set_new(*ret_doc, "problem", json_string(bad.message));
+		json_object_set_new(*ret_doc, "unfit", json_string(unfit ? unfit : ""));
 	}
 	facts_clear(&facts);
 	return 0;

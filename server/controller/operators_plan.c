@@ -343,7 +343,7 @@ static int add_host(struct call *call, const struct fleet_host *h)
 					  .heartbeat_ms = call->o->c->settings->heartbeat_ms};
 	struct rollout_event ev = {.type = ROLLOUT_HOST, .host = h->id, .reason = ""};
 	const struct guards_one *freeze;
-	char name[GUARDS_NAME_BYTES];
+	char name[GUARDS_NAME_BYTES], unfit[ROOTS_WHY_BYTES];
 	struct facts facts = {0};
 	struct fail bad;
 	int r = facts_read(h, &query, &facts, &bad);
@@ -352,6 +352,7 @@ static int add_host(struct call *call, const struct fleet_host *h)
 		freeze = guards_hold(p->guards, p->name, facts.labels, call->now_ms);
 		if (freeze && !facts.facts.held_by)
 			facts.facts.held_by = guards_name(freeze, name);
+		facts.facts.unfit = roots_unfit(call->o->c->roots, &facts.root, unfit);
 		ev.facts = &facts.facts;
 		r = rollout_step(p->rollout, &ev, call->now_ms, &p->fx, &call->fail);
 		json_object_set_new(

@@ -397,14 +397,17 @@ static void tell_facts(struct charge *ch)
 	uint64_t floor = trust ? trust_floor(trust, ch->name) : 0;
 	const struct guards_one *line = guards_line(o->guards);
 	char line_why[GUARDS_WHY_BYTES] = "";
+	uint64_t root = trust ? trust->version : 0;
 	bool quarantine;
 
 	find_bundle(ch);
 	quarantine = ch->words.has_bundle &&
 		     (guards_quarantined(o->guards, ch->words.bundle_sha256) ||
 		      guards_quarantined(o->guards, ch->words.manifest_sha256));
-	if (ch->told && (quarantine != ch->told_quarantine || o->targets != ch->told_targets))
+	if (ch->told && (quarantine != ch->told_quarantine || o->targets != ch->told_targets ||
+			 root != ch->told_root))
 		look_again(ch);
+	ch->told_root = root;
 	ch->told_quarantine = quarantine;
 	ch->told_targets = o->targets;
 	if (!ch->told || ch->told_lost != o->lost)
@@ -438,8 +441,9 @@ static void feed_facts(struct charge *ch, const struct fleet_host *h, struct fac
 		.type = ROLLOUT_REPORT, .host = h->id, .report = &f->report};
 	bool known = rollout_find(ch->r, h->id);
 	const struct guards_one *freeze;
-	char name[GUARDS_NAME_BYTES];
+	char name[GUARDS_NAME_BYTES], unfit[ROOTS_WHY_BYTES];
 
+	f->facts.unfit = roots_unfit(o->c->roots, &f->root, unfit);
 	f->facts.missed = owner_missed(o, h->silent_ms);
 	f->facts.quarantined = f->facts.quarantined || ch->told_quarantine;
 	freeze = guards_hold(o->guards, ch->name, f->labels, o->c->real_ms());

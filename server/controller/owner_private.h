@@ -131,7 +131,7 @@ struct charge {
 	bool told; /* the facts below, since it was read */
 	bool told_lost, told_window, told_open;
 	char told_line[GUARDS_WHY_BYTES];
-	uint64_t told_floor, told_next_ms, told_targets;
+	uint64_t told_floor, told_next_ms, told_targets, told_root;
 	bool told_quarantine;
 	char closed_for[ROLLOUT_WHY_BYTES], unsigned_for[ROLLOUT_WHY_BYTES];
 

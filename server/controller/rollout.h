@@ -138,6 +138,7 @@ struct rollout_facts {
 	uint64_t max_serial;  /* a pin, 0 none */
 	uint64_t missed;      /* heartbeats */
 	const char *held_by;  /* who wants nothing sent there, for people; NULL: nobody */
+	const char *unfit; /* why it cannot take it, for people: incompatible; NULL: it can */
 	bool incompatible, quarantined, rebooting;
 };
 

@@ -198,7 +198,8 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	const struct rollout_facts *f = ev->facts;
 	char stratum[ROLLOUT_KEY_BYTES], domain[ROLLOUT_KEY_BYTES];
 	bool offline = f->missed >= r->spec.lost_after, joins = !h, moved;
-	char held_by[ROLLOUT_CODE_BYTES];
+	bool incompatible = f->incompatible || f->unfit;
+	char held_by[ROLLOUT_CODE_BYTES], unfit[ROLLOUT_CODE_BYTES];
 	uint32_t waves = selected(&r->spec, f->labels);
 
 	if (f->committed > INT64_MAX || f->max_serial > INT64_MAX)
@@ -208,14 +209,16 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 				ROLLOUT_ID_BYTES - 1);
 	snprintf(held_by, sizeof(held_by), "%s", f->held_by ? f->held_by : "");
 	plain_make(held_by, false);
+	snprintf(unfit, sizeof(unfit), "%s", f->unfit ? f->unfit : "");
+	plain_make(unfit, false);
 	rollout_group_key(&r->spec.stratify_by, f->labels, stratum);
 	rollout_group_key(&r->spec.spread_by, f->labels, domain);
 	if (!joins && strcmp(h->stratum->key, stratum) == 0 &&
 	    strcmp(h->domain->key, domain) == 0 && h->waves == waves &&
 	    h->committed == f->committed && h->max_serial == f->max_serial &&
 	    h->held == (f->held_by != NULL) && strcmp(h->held_by, held_by) == 0 &&
-	    h->incompatible == f->incompatible && h->quarantined == f->quarantined &&
-	    h->rebooting == f->rebooting && !h->left) {
+	    h->incompatible == incompatible && strcmp(h->unfit, unfit) == 0 &&
+	    h->quarantined == f->quarantined && h->rebooting == f->rebooting && !h->left) {
 		set_offline(r, h, offline);
 		return 0;
 	}
@@ -235,7 +238,8 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	h->max_serial = f->max_serial;
 	h->held = f->held_by;
 	memcpy(h->held_by, held_by, sizeof(held_by));
-	h->incompatible = f->incompatible;
+	h->incompatible = incompatible;
+	memcpy(h->unfit, unfit, sizeof(unfit));
 	h->quarantined = f->quarantined;
 	h->rebooting = f->rebooting;
 	h->left = false;
@@ -243,8 +247,8 @@ int rollout_on_host(struct rollout *r, const struct rollout_event *ev, struct fa
 	rollout_touch(r, h);
 	set_offline(r, h, offline);
 	rollout_settle(r, h);
-	/* Held, or another kernel, whose canary comes first. */
-	if (moved || h->held)
+	/* Held, not fit any more, or another kernel, whose canary comes first. */
+	if (moved || h->held || h->incompatible)
 		rollout_recall(r, h);
 	return 0;
 }

@@ -120,6 +120,7 @@ static const struct field host_fields[] = {
 	HOST(FLAG, held),
 	HOST(NEW_TEXT, held_by),
 	HOST(FLAG, incompatible),
+	HOST(NEW_TEXT, unfit),
 	HOST(FLAG, quarantined),
 	HOST(FLAG, rebooting),
 	HOST(FLAG, late),

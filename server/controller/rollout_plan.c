@@ -106,12 +106,16 @@ static json_t *waves_json(const struct rollout *r)
 
 #define WHY_BYTES (ROLLOUT_CODE_BYTES + 16)
 
-/* "offline", "hold (an operator)" */
+/* "offline", "hold (operator ann)", "incompatible (trusts no root)" */
 static const char *why_text(const struct rollout_host *h, char ret_text[WHY_BYTES])
 {
-	if (h->why != HOST_WHY_HELD || !h->held_by[0])
+	const char *more = h->why == HOST_WHY_HELD	     ? h->held_by
+			   : h->why == HOST_WHY_INCOMPATIBLE ? h->unfit
+							     : "";
+
+	if (!more[0])
 		return host_why_name(h->why);
-	snprintf(ret_text, WHY_BYTES, "%s (%s)", host_why_name(h->why), h->held_by);
+	snprintf(ret_text, WHY_BYTES, "%s (%s)", host_why_name(h->why), more);
 	return ret_text;
 }
 

@@ -68,7 +68,7 @@ struct rollout_host {
 	uint32_t waves; /* whose selectors match; bit 0: the target's */
 	uint64_t committed, max_serial;
 	bool offline, held, incompatible, quarantined, rebooting, late, left;
-	char held_by[ROLLOUT_CODE_BYTES];
+	char held_by[ROLLOUT_CODE_BYTES], unfit[ROLLOUT_CODE_BYTES];
 	struct judge_sample sample[SPEC_METRICS_MAX];
 
 	/* what became of it here */

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "server/controller/controller.h"
 #include "store/bytes.h"
+#include "store/dsse.h"
 #include "store/fleet.h"
 #include "store/trust.h"
 
@@ -19,6 +20,8 @@ static const struct timeval poll_every = {.tv_sec = 2};
 struct text {
 	uint64_t version;
 	char *text;
+	bool known; /* of a root: its payload's */
+	uint8_t sha256[32];
 };
 
 struct texts {
@@ -98,6 +101,22 @@ uint64_t roots_revocation(const struct roots *r)
 	return texts_last(&r->revocations);
 }
 
+/* Which one it is, whoever signed it. */
+static void add_root(struct roots *r, const struct fleet_document *d)
+{
+	AUTO(dsse_freep) struct dsse *dsse = NULL;
+	AUTO(trust_freep) struct trust *t = NULL;
+	struct text *last;
+
+	if (texts_add(&r->roots, d->version, d->envelope, d->len) < 0 ||
+	    dsse_parse("root", d->envelope, d->len, &dsse, NULL) < 0 ||
+	    trust_open_unverified(dsse, &t, NULL) < 0)
+		return;
+	last = &r->roots.item[r->roots.n - 1];
+	last->known = true;
+	memcpy(last->sha256, t->sha256, sizeof(last->sha256));
+}
+
 /* ---- the chain -------------------------------------------------------------------------------- */
 
 const struct trust *roots_trust(const struct roots *r)
@@ -110,6 +129,34 @@ int roots_check(const struct roots *r, const void *envelope, size_t len,
 {
 	return r->trust ? trust_open_next(envelope, len, r->trust, ret_trust, reterr_fail)
 			: trust_open_first(envelope, len, ret_trust, reterr_fail);
+}
+
+static const struct text *find_root(const struct roots *r, uint64_t version)
+{
+	for (size_t i = 0; i < r->roots.n; i++)
+		if (r->roots.item[i].version == version)
+			return &r->roots.item[i];
+	return NULL;
+}
+
+const char *roots_unfit(const struct roots *r, const struct roots_of_host *h,
+			char ret_why[ROOTS_WHY_BYTES])
+{
+	const struct text *same = find_root(r, h->version);
+
+	if (!h->known || !r->trust || h->version > r->trust->version)
+		return NULL;
+	if (!h->version)
+		snprintf(ret_why, ROOTS_WHY_BYTES, "trusts no root");
+	else if (same && same->known && memcmp(same->sha256, h->sha256, 32) != 0)
+		snprintf(ret_why, ROOTS_WHY_BYTES, "trusts another root %" PRIu64, h->version);
+	else if (h->version < r->trust->version && r->roots.n && !find_root(r, h->version + 1))
+		snprintf(ret_why, ROOTS_WHY_BYTES,
+			 "has root %" PRIu64 ", root %" PRIu64 " is missing", h->version,
+			 h->version + 1);
+	else
+		return NULL;
+	return ret_why;
 }
 
 /* Another controller may have another state directory: a file that cannot be written is no end. */
@@ -134,14 +181,14 @@ static void take_root(struct roots *r, const struct fleet_document *d)
 	int e;
 
 	if (r->trust && d->version < r->trust->version) {
-		texts_add(&r->roots, d->version, d->envelope, d->len);
+		add_root(r, d);
 		return;
 	}
 	e = r->trust ? trust_open_next(d->envelope, d->len, r->trust, &next, &fail)
 		     : trust_open(d->envelope, d->len, &next, &fail);
 	if (e == -EALREADY) {
 		if (texts_last(&r->roots) < d->version)
-			texts_add(&r->roots, d->version, d->envelope, d->len);
+			add_root(r, d);
 		return;
 	}
 	if (e == 0 && next->version != d->version)
@@ -158,7 +205,7 @@ static void take_root(struct roots *r, const struct fleet_document *d)
 	}
 	trust_free(r->trust);
 	r->trust = next;
-	texts_add(&r->roots, d->version, d->envelope, d->len);
+	add_root(r, d);
 	keep(r, d->envelope, d->len);
 }
 

@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -25,6 +26,14 @@ struct controller;
 struct roots;
 struct trust;
 
+/* Which root a host trusts, as it says. */
+struct roots_of_host {
+	bool known;	    /* else it says nothing of that */
+	uint64_t version;   /* 0: none */
+	uint8_t sha256[32]; /* of its payload */
+};
+
+#define ROOTS_WHY_BYTES	   80
 #define ROOTS_ANSWER_BYTES (4U << 20) /* of documents in one answer; more come with the next */
 
 int roots_new(struct controller *c, struct roots **ret_roots, struct fail *reterr_fail);
@@ -36,6 +45,12 @@ const struct trust *roots_trust(const struct roots *r); /* NULL: none imported y
 /* May these bytes be the next root (the first, if there is none)? */
 int roots_check(const struct roots *r, const void *envelope, size_t len,
 		struct trust **ret_trust, struct fail *reterr_fail);
+/*
+ * Why a host with this root will not take what the root in force allows, for people; NULL: it may.
+ * Hosts that are behind take the roots that follow theirs, as long as these are in stock.
+ */
+const char *roots_unfit(const struct roots *r, const struct roots_of_host *h,
+			char ret_why[ROOTS_WHY_BYTES]);
 uint64_t roots_revocation(const struct roots *r); /* the newest version */
 /* Arrays of texts: those after a version, the oldest first. NULL: no memory. */
 json_t *roots_after(const struct roots *r, uint64_t version);

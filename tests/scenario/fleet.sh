@@ -147,6 +147,7 @@ test_a_host_enrols_with_its_token_and_says_how_it_is() {
 	member
 	reported ".boot_id == \"$(cat /proc/sys/kernel/random/boot_id)\"" || fail 'boot id'
 	reported ".kernel == \"$(uname -r)\" and .arch == \"$(uname -m)\" and .zone == \"here\" and .labels == {role: \"web\", tier: \"1\"}" || fail 'labels'
+	reported ".health.root == {version: 1, sha256: \"$(jq -r .root.sha256 < <(hotfixctl -j trust show))\"}" || fail 'root'
 	reported '.audit.seq > 0 and (.audit.head | length == 64) and (.health | .oops >= 0 and .hold == false and .freeze == false)' || fail 'health'
 	expect 0 hotfixctl status
 	says "fleet: connected, controller https://127.0.0.1:$agents"

@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -253,7 +254,8 @@ static void make_id(unsigned int n, char ret_id[65])
 }
 
 /* A host that has enrolled and reported. */
-static void add_host(unsigned int n, const char *name, const char *kernel, const char *zone)
+static void add_host_with(unsigned int n, const char *name, const char *kernel,
+			  const char *zone, const char *health)
 {
 	AUTO(fleet_freep) struct fleet *f = opened();
 	AUTO(fleet_answer_freep) struct fleet_answer *a = NULL, *b = NULL;
@@ -277,11 +279,16 @@ static void add_host(unsigned int n, const char *name, const char *kernel, const
 				 .zone = zone,
 				 .facts = "{\"role\":\"web\"}",
 				 .hotfixes = "{}",
-				 .health = "{}"};
+				 .health = health};
 
 	make_id(n, id);
 	assert_ok(fleet_wait(f, fleet_enrol(f, &e, &entry, fleet_keep, &a), &a));
 	assert_ok(fleet_wait(f, fleet_reports(f, &r, 1, fleet_keep, &b), &b));
+}
+
+static void add_host(unsigned int n, const char *name, const char *kernel, const char *zone)
+{
+	add_host_with(n, name, kernel, zone, "{}");
 }
 
 /* A root that names the release key, and the keys on line that init made. */
@@ -965,6 +972,75 @@ static void a_plan_names_the_freezes_that_would_hold_it(void **state)
 	assert_int_equal(json_array_size(json_object_get(doc, "freezes")), 2);
 }
 
+static const char *excluded(unsigned int n)
+{
+	char id[65];
+	const char *why;
+
+	make_id(n, id);
+	why = json_string_value(json_object_get(json_object_get(doc, "excluded"), id));
+	return why ? why : "";
+}
+
+static void add_host_with_root(unsigned int n, uint64_t version, const uint8_t sha256[32])
+{
+	char health[160], hex[BYTES_SHA256_HEX];
+
+	snprintf(health, sizeof(health),
+		 "{\"root\":{\"version\":%" PRIu64 ",\"sha256\":\"%s\"}}", version,
+		 sha256 ? bytes_to_hex(sha256, 32, hex) : "");
+	add_host_with(n, "h", "6.1", "a", health);
+}
+
+/* Hosts take the roots that follow theirs, one after the other. */
+static void a_plan_names_hosts_whose_root_will_not_take_it(void **state)
+{
+	static const uint8_t other[32] = {7};
+	AUTO_FREE char *second = root_text(2, 1), *third = root_text(3, 1);
+	AUTO(trust_freep) struct trust *two = NULL, *three = NULL;
+
+	(void)state;
+	assert_ok(trust_open(second, strlen(second), &two, NULL));
+	assert_ok(trust_open(third, strlen(third), &three, NULL));
+	/* Of the first root this controller never knew. */
+	must(200, post_bytes(admin, "documents", second, strlen(second)));
+	must(200, post_bytes(admin, "documents", third, strlen(third)));
+	import_bundle("fix", 1);
+	add_host_with_root(1, 0, NULL);
+	must(200, ask(of_role[1], "POST", "plans", "{\"name\":\"fix\"}"));
+	assert_string_equal(excluded(1), "incompatible (trusts no root)");
+	refused(422, "incompatible (trusts no root)",
+		ask(of_role[1], "POST", "rollouts", "{\"name\":\"fix\"}"));
+	must(200, ask(of_role[0], "GET", HOST, NULL));
+	assert_string_equal(says("unfit"), "trusts no root");
+	add_host_with_root(2, 1, other); /* takes the second, and then the third */
+	add_host_with_root(3, 2, two->sha256);
+	add_host_with_root(4, 2, other);
+	add_host_with_root(5, 3, three->sha256);
+	add_host_with_root(6, 3, other);
+	add_host_with_root(7, 4, other);  /* somebody else brought it one that is newer */
+	add_host(8, "older", "6.1", "a"); /* and says nothing of roots */
+	must(200, ask(of_role[1], "POST", "plans", "{\"name\":\"fix\"}"));
+	assert_int_equal(json_integer_value(json_object_get(doc, "eligible")), 5);
+	assert_string_equal(excluded(4), "incompatible (trusts another root 2)");
+	assert_string_equal(excluded(6), "incompatible (trusts another root 3)");
+}
+
+static void a_host_is_left_out_whose_next_root_is_nowhere(void **state)
+{
+	AUTO_FREE char *third = root_text(3, 1);
+	static const uint8_t some[32] = {7};
+
+	(void)state;
+	must(200, post_bytes(admin, "documents", third, strlen(third)));
+	import_bundle("fix", 1);
+	add_host_with_root(1, 1, some);
+	add_host_with_root(2, 2, some);
+	must(200, ask(of_role[1], "POST", "plans", "{\"name\":\"fix\"}"));
+	assert_string_equal(excluded(1), "incompatible (has root 1, root 2 is missing)");
+	assert_string_equal(excluded(2), "");
+}
+
 static void a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not(void **state)
 {
 	char path[128];
@@ -1109,6 +1185,8 @@ int main(void)
 		TEST(an_operator_freezes_and_an_approver_thaws),
 		TEST(a_plan_names_the_hosts_of_each_wave_and_stores_nothing),
 		TEST(a_plan_names_the_freezes_that_would_hold_it),
+		TEST(a_plan_names_hosts_whose_root_will_not_take_it),
+		TEST(a_host_is_left_out_whose_next_root_is_nowhere),
 		TEST(a_rollout_that_cannot_begin_is_refused_and_a_draft_is_not),
 		TEST(verbs_that_the_state_forbids_are_refused_at_once),
 		TEST(who_waits_for_a_rollout_is_answered_when_the_time_is_over),

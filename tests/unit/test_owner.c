@@ -187,6 +187,7 @@ struct sim {
 	/* what it is like */
 	const char *fails; /* state instead of committed */
 	const char *why;
+	char health[200];   /* "": all is well */
 	bool silent, stays; /* says nothing; goes no further than trial */
 	size_t applies, withdrawals, rollbacks;
 	uint64_t last_word; /* generations only grow */
@@ -209,7 +210,8 @@ static void say(struct sim *s)
 				 .zone = s->zone,
 				 .facts = "{}",
 				 .hotfixes = hotfixes,
-				 .health = "{\"hold\":false,\"freeze\":false}"};
+				 .health = s->health[0] ? s->health
+							: "{\"hold\":false,\"freeze\":false}"};
 
 	snprintf(hotfixes, sizeof(hotfixes),
 		 "{\"" FIX "\":{\"committed\":%llu,\"quarantined\":[],\"rollout\":\"%s\","
@@ -781,6 +783,31 @@ static void a_first_version_is_taken_off_again_by_itself(void **state)
 	assert_true(was("r1", "OOPS"));
 }
 
+static void trusts(struct sim *s, uint64_t version)
+{
+	char hex[BYTES_SHA256_HEX];
+
+	snprintf(s->health, sizeof(s->health),
+		 "{\"root\":{\"version\":%llu,\"sha256\":\"%s\"}}", (unsigned long long)version,
+		 bytes_to_hex(trust->sha256, 32, hex));
+	say(s);
+}
+
+static void a_host_without_a_root_gets_no_word_until_it_has_one(void **state)
+{
+	(void)state;
+	join_many(4);
+	trusts(&sims[1], 0);
+	trusts(&sims[2], trust->version);
+	submit("r1", "{'canary':{'bake':0},'waves':[{'percent':100,'bake':'10m'}],"
+		     "'on_no_data':'pass','max_in_flight':100,'max_per_domain':100}");
+	UNTIL(is_in("r1", "wave_baking"));
+	assert_int_equal(count_committed(), 3);
+	assert_int_equal(sims[1].applies, 0);
+	trusts(&sims[1], trust->version);
+	UNTIL(count_committed() == 4);
+}
+
 static void a_version_that_was_undone_is_gone_from_all(void **state)
 {
 	(void)state;
@@ -1261,6 +1288,7 @@ int main(void)
 		EACH(operators_are_heeded_or_told_why_not),
 		EACH(an_abort_takes_back_what_was_there),
 		EACH(a_first_version_is_taken_off_again_by_itself),
+		EACH(a_host_without_a_root_gets_no_word_until_it_has_one),
 		EACH(a_version_that_was_undone_is_gone_from_all),
 		EACH(a_clock_that_jumps_bakes_nothing),
 		EACH(stopping_the_line_stops_within_five_seconds),

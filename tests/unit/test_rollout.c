@@ -712,6 +712,36 @@ static void pins_and_later_serials_and_quarantine_exclude(void **state)
 	rig_end();
 }
 
+static void a_host_that_cannot_take_it_is_left_out_and_its_word_is_taken_back(void **state)
+{
+	AUTO_JSON json_t *shown = NULL;
+
+	(void)state;
+	rig_begin("{'canary':{'bake':0},'waves':[{'percent':100,'bake':'10m'}],"
+		  "'max_in_flight':100,'max_per_domain':100}");
+	rig_join_many(3, "6.1", 1);
+	rig.host[0].facts.unfit = "trusts no root";
+	rig_tell(&rig.host[0]);
+	assert_host("h0", EXCLUDED);
+	rig_start();
+	for (size_t i = 1; i < 3; i++)
+		if (rig_state(rig.host[i].id) == HOST_OFFERED) {
+			rig.host[i].facts.unfit = "trusts another root 3";
+			rig_tell(&rig.host[i]);
+			assert_host(rig.host[i].id, RECALLED);
+		}
+	rig_reload();
+	shown = rollout_show(rig.r);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(shown, "excluded"),
+							    "incompatible (trusts no root)")),
+			 1);
+	assert_int_equal(rollout_count(rig.r, HOST_RECALLED), 1);
+	rig.host[0].facts.unfit = NULL;
+	rig_tell(&rig.host[0]);
+	assert_int_not_equal(rig_state("h0"), HOST_EXCLUDED);
+	rig_end();
+}
+
 /* ---- time -------------------------------------------------------------------------- */
 
 static void a_bake_stands_while_the_rollout_is_paused(void **state)
@@ -1774,6 +1804,8 @@ int main(void)
 		cmocka_unit_test(what_a_host_was_offered_is_taken_back_when_it_is_held),
 		cmocka_unit_test(a_host_that_moves_to_another_kernel_waits_for_its_canary),
 		cmocka_unit_test(pins_and_later_serials_and_quarantine_exclude),
+		cmocka_unit_test(
+			a_host_that_cannot_take_it_is_left_out_and_its_word_is_taken_back),
 		cmocka_unit_test(a_bake_stands_while_the_rollout_is_paused),
 		cmocka_unit_test(time_that_nobody_watched_does_not_bake),
 		cmocka_unit_test(a_clock_that_is_set_back_takes_nothing_away),
