@@ -301,6 +301,13 @@ void roll_describe_whys(const json_t *doc, char *out, size_t room)
 						text_safe(json_string_value(v)));
 }
 
+void roll_describe_code(const json_t *host, char *out, size_t room)
+{
+	const char *waits = text_of(host, "waits");
+
+	snprintf(out, room, "%s%s%s", text_of(host, "code"), waits[0] ? ": " : "", waits);
+}
+
 void roll_describe_counts(const json_t *counts, char *out, size_t room)
 {
 	const char *state;
@@ -479,9 +486,13 @@ static void print_hosts(const struct cli *c, const json_t *hosts, const char *wh
 		return;
 	putchar('\n');
 	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(hosts, i, h)
+	json_array_foreach(hosts, i, h) {
+		char why[200];
+
+		roll_describe_code(h, why, sizeof(why));
 		text_table_line(t, text_short(text_of(h, "host")), text_of(h, "state"),
-				text_of(h, "stratum"), text_of(h, "code"));
+				text_of(h, "stratum"), why);
+	}
 	text_table_print(t);
 }
 

@@ -30,6 +30,8 @@ void roll_describe_wait(const json_t *doc, char *out, size_t room);
 void roll_describe_whys(const json_t *doc, char *out, size_t room);
 /* Of a row of its history: "ann", "controller:one", "controller:one for ann" */
 void roll_describe_actor(const json_t *row, char *out, size_t room);
+/* Of a host: "CALLS: waits for calls: 100 are demanded", or its code alone */
+void roll_describe_code(const json_t *host, char *out, size_t room);
 /* "3 committed, 1 trial" */
 void roll_describe_counts(const json_t *counts, char *out, size_t room);
 /* What decided last, if anything did. */

@@ -213,6 +213,27 @@ static void draw_strata(struct screen *s, const json_t *doc, bool color)
 	}
 }
 
+/* The first of those that wait, or failed, and why. */
+static void draw_hosts(struct screen *s, const json_t *hosts, const char *tone)
+{
+	const json_t *v;
+	size_t i;
+
+	if (json_array_size(hosts))
+		put(s, "", "");
+	json_array_foreach(hosts, i, v) {
+		char line[700], why[200];
+
+		if (i == HAPPENED_MAX)
+			break;
+		roll_describe_code(v, why, sizeof(why));
+		snprintf(line, sizeof(line), "  %s %s on %s: %s",
+			 text_short(text_of(v, "host")), text_of(v, "state"),
+			 text_of(v, "stratum"), why);
+		put(s, tone, line);
+	}
+}
+
 static void draw_all(struct screen *s, const struct watch *w)
 {
 	const json_t *doc = w->doc, *v;
@@ -243,16 +264,8 @@ static void draw_all(struct screen *s, const struct watch *w)
 	draw_waves(s, doc, color);
 	put(s, "", "");
 	draw_strata(s, doc, color);
-	if (json_array_size(json_object_get(doc, "troubles")))
-		put(s, "", "");
-	json_array_foreach(json_object_get(doc, "troubles"), i, v) {
-		if (i == HAPPENED_MAX)
-			break;
-		snprintf(line, sizeof(line), "  %s %s on %s: %s",
-			 text_short(text_of(v, "host")), text_of(v, "state"),
-			 text_of(v, "stratum"), text_of(v, "code"));
-		put(s, text_color(color, "red"), line);
-	}
+	draw_hosts(s, json_object_get(doc, "waiting"), text_color(color, "yellow"));
+	draw_hosts(s, json_object_get(doc, "troubles"), text_color(color, "red"));
 	put(s, "", "");
 	json_array_foreach(w->happened, i, v) {
 		const char *text = text_of_row(v);

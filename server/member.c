@@ -18,6 +18,7 @@
 #include "server/authority.h"
 #include "server/intake.h"
 #include "server/outcome.h"
+#include "server/report.h"
 #include "server/verb.h"
 #include "server/vitals.h"
 #include "store/bytes.h"
@@ -27,6 +28,7 @@
 #define WATCHED_MS	   3600000 /* and at each of them for so long after the fleet did something */
 #define COMPLAINT_AFTER_MS 300000
 #define TRIAL_LATE_MS	   2000
+#define WAITS_BYTES	   400 /* of a report: a controller takes 480 */
 
 /* The last word of one rollout on one hot-fix. */
 struct task {
@@ -39,6 +41,7 @@ struct task {
 	struct agent_word w; /* directive points into body */
 	bool ends;	     /* its trial is to end */
 	bool fetched;	     /* its bundle came, or cannot */
+	bool waits;	     /* its trial goes on after its length, which was told */
 	enum member_state state;
 	char code[32], text[256];
 	bool transient;
@@ -262,6 +265,38 @@ static void conclude(struct member *m, struct task *t, const struct store_change
 	enter(m, t, state, code, state == MEMBER_COMMITTED ? "" : c->detail, transient);
 }
 
+static void look_again(struct member *m, uint64_t in_ms)
+{
+	struct timeval tv = {.tv_sec = (time_t)(in_ms / 1000),
+			     .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+	struct timeval due, now;
+
+	if (event_pending(m->again, EV_TIMEOUT, &due)) {
+		evutil_gettimeofday(&now, NULL);
+		evutil_timeradd(&now, &tv, &now);
+		if (evutil_timercmp(&due, &now, <))
+			return;
+	}
+	event_add(m->again, &tv);
+}
+
+/* What it waits for after its length is reported as soon as it is known that it does. */
+static void follow_trial(struct member *m, struct task *t, const struct hotfix *h)
+{
+	uint64_t ends_ms = h->change.started_mono_ms + h->change.trial_ms + TRIAL_LATE_MS;
+	uint64_t now_ms = mono_ms();
+
+	if (t->state != MEMBER_TRIAL)
+		t->waits = false;
+	enter(m, t, MEMBER_TRIAL, "", "", false);
+	if (now_ms < ends_ms) {
+		look_again(m, ends_ms - now_ms);
+	} else if (!t->waits) {
+		t->waits = true;
+		agent_changed(m->agent);
+	}
+}
+
 /* It has begun. */
 static void follow(struct member *m, struct task *t)
 {
@@ -288,7 +323,7 @@ static void follow(struct member *m, struct task *t)
 		else if (h->phase == HOTFIX_SETTLE)
 			enter(m, t, MEMBER_APPLYING, "", "", false);
 		else if (h->phase == HOTFIX_TRIAL)
-			enter(m, t, MEMBER_TRIAL, "", "", false);
+			follow_trial(m, t, h);
 		return;
 	}
 	if (store_get_change(m->all->store, t->change_id, &c) < 0) {
@@ -305,21 +340,6 @@ static void follow(struct member *m, struct task *t)
 }
 
 /* ---- what is to begin ------------------------------------------------------------------------- */
-
-static void look_again(struct member *m, uint64_t in_ms)
-{
-	struct timeval tv = {.tv_sec = (time_t)(in_ms / 1000),
-			     .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
-	struct timeval due, now;
-
-	if (event_pending(m->again, EV_TIMEOUT, &due)) {
-		evutil_gettimeofday(&now, NULL);
-		evutil_timeradd(&now, &tv, &now);
-		if (evutil_timercmp(&due, &now, <))
-			return;
-	}
-	event_add(m->again, &tv);
-}
 
 static bool is_frozen(const struct member *m)
 {
@@ -989,6 +1009,8 @@ static json_t *hotfix_json(struct member *m, const char *name)
 	const struct hotfix *h = hotfix_find(m->all, name);
 	const struct task *t = newest_task(m, name);
 	json_t *quarantined = json_array(), *doc;
+	char text[WAITS_BYTES];
+	const char *waits;
 	struct store_hotfix row;
 	uint64_t trial = 0, committed = committed_of(m, name, &row);
 
@@ -1002,6 +1024,15 @@ static json_t *hotfix_json(struct member *m, const char *name)
 			"metrics", metrics_json(m));
 	if (doc && t)
 		add_task_json(doc, t);
+	if (doc && t && t->state == MEMBER_TRIAL && is_busy(h) &&
+	    h->change.id == t->change_id) {
+		waits = report_trial_waits(m->all, h, text, sizeof(text));
+		if (waits) {
+			plain_make(text, false);
+			json_object_set_new(doc, "code", json_string(waits));
+			json_object_set_new(doc, "text", json_string(text));
+		}
+	}
 	/* By hand: no rollout is to count on it. */
 	if (doc && (row.disabled || member_holds(m->config->hold, name)))
 		json_object_set_new(doc, "held", json_true());

@@ -229,15 +229,42 @@ static void add_overlap_hooks(struct hotfixes *all, const struct hotfix *h, uint
 	}
 }
 
-static uint64_t calls_live(const json_t *hotfix)
-{
-	uint64_t calls = 0;
-	const json_t *hook;
-	size_t i;
+struct calls {
+	uint32_t live;
+	uint64_t n;
+};
 
-	json_array_foreach(json_object_get(hotfix, "hooks"), i, hook)
-		calls += (uint64_t)json_integer_value(json_object_get(hook, "calls_live"));
-	return calls;
+static int add_calls(const struct live_slot *s, void *cookie)
+{
+	struct calls *c = cookie;
+
+	c->n += s->calls[c->live];
+	return 0;
+}
+
+const char *report_trial_waits(struct hotfixes *all, const struct hotfix *h, char *ret_text,
+			       size_t room)
+{
+	uint64_t now_ms = clock_mono_ns() / 1000000;
+	struct calls calls = {0};
+	char missing[512] = "";
+
+	if (h->phase != HOTFIX_TRIAL || !h->gate ||
+	    now_ms - h->change.started_mono_ms < h->change.trial_ms)
+		return NULL;
+	watch_explain_missing(h->change.watch, missing, sizeof(missing));
+	plain_make(missing, false);
+	if (missing[0]) {
+		snprintf(ret_text, room, "waits for evidence: %s", missing);
+		return "EVIDENCE";
+	}
+	calls.live = gate_live(h->gate, clock_mono_ns());
+	live_slots(all->bpffs, h->name, add_calls, &calls);
+	if (calls.n >= h->change.min_calls)
+		return NULL;
+	snprintf(ret_text, room, "waits for calls: %" PRIu64 " are demanded",
+		 h->change.min_calls);
+	return "CALLS";
 }
 
 static json_t *hotfix_json(struct hotfixes *all, const char *name)
@@ -275,22 +302,10 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 		if (f.trial) {
 			uint64_t now_ms = clock_mono_ns() / 1000000;
 			uint64_t age_ms = now_ms - h->change.started_mono_ms;
-			char missing[512] = "";
+			char waits[600];
 
-			if (h->phase == HOTFIX_TRIAL && age_ms >= h->change.trial_ms)
-				watch_explain_missing(h->change.watch, missing,
-						      sizeof(missing));
-			plain_make(missing, false);
-			if (missing[0])
-				json_object_set_new(
-					doc, "reason",
-					json_sprintf("waits for evidence: %s", missing));
-			else if (h->phase == HOTFIX_TRIAL && age_ms >= h->change.trial_ms &&
-				 calls_live(doc) < h->change.min_calls)
-				json_object_set_new(doc, "reason",
-						    json_sprintf("waits for calls: %" PRIu64
-								 " are demanded",
-								 h->change.min_calls));
+			if (report_trial_waits(all, h, waits, sizeof(waits)))
+				json_object_set_new(doc, "reason", json_string(waits));
 			json_object_set_new(doc, "trial_ms",
 					    json_integer((json_int_t)h->change.trial_ms));
 			json_object_set_new(

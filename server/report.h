@@ -26,6 +26,12 @@ struct report_daemon {
 	size_t adopted; /* hot-fixes found live at start */
 };
 
+/*
+ * Why its trial goes on after its length, for people, with a code: EVIDENCE (health that is not known
+ * yet) or CALLS; NULL: it does not.
+ */
+const char *report_trial_waits(struct hotfixes *all, const struct hotfix *h, char *ret_text,
+			       size_t room);
 json_t *report_event(const char *name, uint64_t serial, const struct hotfix_event *e);
 json_t *report_change(const struct store_change *c, bool with_log);
 json_t *report_version(const struct store_version *v);

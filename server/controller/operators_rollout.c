@@ -138,19 +138,20 @@ static bool is_trouble(const struct rollout_host *h)
 	       state == HOST_ROLLBACK_FAILED || state == HOST_QUARANTINED;
 }
 
-/* Its word is there, and it says why it does not begin. */
+/* Its word is there, and it says why it does not begin, or goes on with its trial. */
 static bool is_waiting(const struct rollout_host *h)
 {
 	enum host_state state = rollout_host_state(h);
 
-	return host_is(state, HOST_FLIES) && !host_is(state, HOST_BEGUN);
+	return (host_is(state, HOST_FLIES) && !host_is(state, HOST_BEGUN)) ||
+	       state == HOST_TRIAL;
 }
 
 /* The first of those hosts that have a code, or any of them. */
 static json_t *some_of(const struct rollout *r, struct fleet_answer *a,
 		       bool (*wanted)(const struct rollout_host *h), bool with_code)
 {
-	static const char *const keys[] = {"state", "code", "stratum", "wave"};
+	static const char *const keys[] = {"state", "code", "waits", "stratum", "wave"};
 	json_t *some = json_array();
 	struct fleet_rollout_host row;
 

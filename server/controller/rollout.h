@@ -49,6 +49,7 @@
 #define ROLLOUT_ID_BYTES    65 /* of a rollout, a host, a user; with NUL */
 #define ROLLOUT_CODE_BYTES  48
 #define ROLLOUT_TEXT_BYTES  240
+#define ROLLOUT_WAITS_BYTES 96
 #define ROLLOUT_WHY_BYTES   200
 #define ROLLOUT_ENGINE	    "engine" /* the actor of what nobody asked for */
 #define ROLLOUT_STEP_MS	    60000    /* the clock is written down so often */

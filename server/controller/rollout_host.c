@@ -73,6 +73,7 @@ void rollout_host_enter(struct rollout *r, struct rollout_host *h, enum host_sta
 	h->state = next;
 	snprintf(h->code, sizeof(h->code), "%s", code);
 	plain_make(h->code, false);
+	h->waits[0] = 0;
 	if (!host_is(next, HOST_IDLE))
 		h->why = HOST_WHY_NONE;
 	if (host_is(next, HOST_FAILED) && !host_is(before, HOST_FAILED))
@@ -375,20 +376,25 @@ static int check_report(const struct rollout_report *rep, struct fail *reterr_fa
 	return 0;
 }
 
-/* Why it has not begun yet, in a word of its own. */
+/*
+ * Why it has not begun yet, or its trial goes on, in a word of its own. Of the text the first one is
+ * kept: figures in it change with every report.
+ */
 static void take_wait(struct rollout *r, struct rollout_host *h,
 		      const struct rollout_report *rep)
 {
 	char code[ROLLOUT_CODE_BYTES];
 
-	if (rep->state != h->state || rep->word != h->word || host_is(h->state, HOST_BEGUN) ||
-	    !host_is(h->state, HOST_FLIES))
+	if (rep->state != h->state || rep->word != h->word || !host_is(h->state, HOST_FLIES) ||
+	    (host_is(h->state, HOST_BEGUN) && h->state != HOST_TRIAL))
 		return;
 	snprintf(code, sizeof(code), "%s", rep->code ? rep->code : "");
 	plain_make(code, false);
 	if (strcmp(code, h->code) == 0)
 		return;
 	memcpy(h->code, code, sizeof(code));
+	snprintf(h->waits, sizeof(h->waits), "%s", rep->text && code[0] ? rep->text : "");
+	plain_make(h->waits, false);
 	rollout_touch(r, h);
 }
 

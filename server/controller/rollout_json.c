@@ -141,6 +141,7 @@ static const struct field host_fields[] = {
 	HOST(U64, due_ms),
 	HOST(TEXT, boot_id),
 	HOST(TEXT, code),
+	HOST(NEW_TEXT, waits),
 };
 
 /* All enums of these tables are as wide as this one. */

@@ -84,6 +84,7 @@ struct rollout_host {
 	uint64_t tries, due_ms;
 	char boot_id[ROLLOUT_BOOT_BYTES]; /* when it began */
 	char code[ROLLOUT_CODE_BYTES];
+	char waits[ROLLOUT_WAITS_BYTES]; /* code in words, as long as it waits */
 
 	bool dirty; /* stands in effects.host */
 	struct heap_node queue, timer;

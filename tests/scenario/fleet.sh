@@ -218,6 +218,20 @@ test_a_version_is_fetched_tried_and_committed_and_the_next_one_after_it() {
 	settled
 }
 
+test_a_trial_that_goes_on_says_what_it_waits_for() {
+	use waiting
+	member
+	apply_word 1 0 1 r1 '"min_calls":1000000000'
+	say
+	becomes trial CALLS 1
+	reported '.hotfixes.one.text == "waits for calls: 1000000000 are demanded"' || fail "$(jq -c .hotfixes "$h/report")"
+	words=()
+	word '"action":"end_trial","rollout":"r1","word":2'
+	say
+	becomes rolled_back MANUAL 2
+	eventually idle one
+}
+
 # Longer than what is kept at a time, for nothing else would be lost.
 test_what_has_come_of_a_bundle_is_not_fetched_again_after_a_restart() {
 	local from

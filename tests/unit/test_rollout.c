@@ -1135,6 +1135,15 @@ static void why_a_host_does_not_begin_is_known(void **state)
 	assert_string_equal(rollout_find(rig.r, id)->code, "INTERVAL");
 	REPORT(id, TRIAL);
 	assert_string_equal(rollout_find(rig.r, id)->code, "");
+	/* Nor does a trial end before it has seen enough. */
+	REPORT(id, TRIAL, .code = "CALLS", .text = "waits for calls: \x1b 5 are demanded");
+	assert_string_equal(rollout_find(rig.r, id)->code, "CALLS");
+	rig_reload();
+	assert_string_equal(rollout_find(rig.r, id)->waits,
+			    "waits for calls: ? 5 are demanded");
+	REPORT(id, COMMITTED, .committed = RIG_SERIAL);
+	assert_string_equal(rollout_find(rig.r, id)->code, "");
+	assert_string_equal(rollout_find(rig.r, id)->waits, "");
 	id = rig_any(HOST_OFFERED);
 	rig_of(id)->facts.held_by = "ann";
 	rig_tell(rig_of(id));
