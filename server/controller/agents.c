@@ -373,8 +373,10 @@ static void on_visitor(struct agents *a, struct guest *g, const struct fleet_vis
 	if (!g->known)
 		g->has_audit = false;
 	g->known = v->known;
-	if (v->generation > g->generation)
+	if (v->generation > g->generation) {
 		g->generation = v->generation;
+		wake(a, g); /* who waits with an older one: on_desired() knows it already now */
+	}
 	if (v->audit_head && (!g->has_audit || v->audit_seq >= g->audit_seq)) {
 		g->audit_seq = v->audit_seq;
 		memcpy(g->audit_head, v->audit_head, 32);

@@ -283,6 +283,21 @@ static void tell(const struct host *h, const char *body)
 	must(DO(fleet_step, &s));
 }
 
+/* Something is new for that host, and no wake-up says so. */
+static void write_quietly(const struct host *h)
+{
+	AUTO(db_batch_freep) struct db_batch *b = db_batch_new();
+	struct fleet *f = NULL;
+	struct fail fail = {.message = ""};
+
+	if (fleet_open(where(), 0, 0, &f, &fail) < 0)
+		fail_msg("%s", fail.message);
+	db_add(b, "INSERT INTO desired(host, generation, change) VALUES ($1, 1, 1)", "s", h->id);
+	if (db_run(fleet_db(f), b, &fail) < 0)
+		fail_msg("%s", fail.message);
+	fleet_free(f);
+}
+
 /* ---- enrolment --------------------------------------------------------------------------------- */
 
 static void whoever_shows_a_token_becomes_the_host_of_its_key(void **state)
@@ -414,6 +429,28 @@ static void a_host_that_waits_hears_a_new_word_at_once(void **state)
 			 7);
 	assert_int_equal(park_count(c.park), 1); /* the other one goes on */
 	assert_int_equal(y->len, 0);
+}
+
+/* One connection of it was given up and not noticed, say: what is read for that one is news to the other. */
+static void a_word_that_one_question_of_a_host_finds_is_told_to_the_other(void **state)
+{
+	AUTO(hang_upp) struct client *x = NULL, *y = NULL;
+	uint64_t begun;
+
+	(void)state;
+	enrol(&alpha);
+	x = connect_as(&alpha);
+	y = connect_as(&alpha);
+	assert_int_equal(ask(x, "/v1/agent/desired?generation=0&wait=0"), 200);
+	get(x, "/v1/agent/desired?generation=0&wait=30000");
+	until(park_count(c.park) == 1);
+	begun = clock_up_ms();
+	write_quietly(&alpha);
+	assert_int_equal(ask(y, "/v1/agent/desired?generation=0&wait=0"), 200);
+	assert_non_null(strstr(y->in, "\"generation\":1"));
+	until(answered(x));
+	assert_non_null(strstr(x->in, "\"generation\":1"));
+	assert_true(clock_up_ms() - begun < 20000);
 }
 
 static void all_words_come_again_when_the_time_is_over_or_the_host_knows_none(void **state)
@@ -1165,6 +1202,7 @@ int main(void)
 		T(nothing_else_is_to_be_had_without_a_certificate),
 		T(an_outside_authority_may_vouch_for_hosts),
 		T(a_host_that_waits_hears_a_new_word_at_once),
+		T(a_word_that_one_question_of_a_host_finds_is_told_to_the_other),
 		T(all_words_come_again_when_the_time_is_over_or_the_host_knows_none),
 		T(asking_is_a_heartbeat),
 		T(a_report_is_stored_before_it_is_answered),
