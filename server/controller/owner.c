@@ -84,6 +84,19 @@ static void claim(struct owner *o)
 	o->claiming = fleet_claim(o->c->fleet, o->lease, OWNER_LEASE_MS, on_claimed, o) == 0;
 }
 
+/* Claimed, and the answer was lost: as long as it is renewed nobody else can have it. */
+static void take_unknown(struct owner *o, struct fleet_answer *renewed)
+{
+	struct fleet_rollout row;
+
+	for (renewed->next[0] = 0; fleet_next_rollout(renewed, &row);)
+		if (!charge_find(o, row.id)) {
+			log_event(LOG_INFO, "rollout claimed before rollout=%s epoch=%llu",
+				  row.id, (unsigned long long)row.epoch);
+			charge_new(o, row.id, row.epoch);
+		}
+}
+
 /* Those that were claimed after the question are not in its answer. */
 static void on_renewed(struct fleet_answer *a, void *cookie)
 {
@@ -107,6 +120,8 @@ static void on_renewed(struct fleet_answer *a, void *cookie)
 			charge_drop(ch, "somebody else has claimed it");
 		}
 	}
+	if (!o->releasing)
+		take_unknown(o, a);
 	fleet_answer_free(a);
 }
 
@@ -289,27 +304,28 @@ static bool take_silent(struct fleet_answer *a, struct silences *ret)
 	return true;
 }
 
-/* Both are in the order of hosts: who was silent and is no more is heard of again. */
-static void tell_silent(struct charge *ch, const struct silences *before,
-			const struct silences *now)
+/*
+ * Both are in the order of hosts. Who is missed and not silent is heard of again, whoever found him missing,
+ * and when. Of those that nobody could have heard there is nothing to tell.
+ */
+static void tell_silent(struct charge *ch, const struct silences *silent)
 {
-	size_t b = 0, n = 0;
+	size_t n = 0;
 
-	while (ch->phase == CHARGE_RUNS && (b < before->n || n < now->n)) {
-		int order = b == before->n ? 1
-			    : n == now->n  ? -1
-					   : strcmp(before->one[b].host, now->one[n].host);
-		struct rollout_event ev = {.type = ROLLOUT_HEARTBEAT};
+	for (size_t i = 0; ch->phase == CHARGE_RUNS && i < rollout_n_hosts(ch->r); i++) {
+		const struct rollout_host *h = rollout_host_at(ch->r, i);
+		struct rollout_event ev = {.type = ROLLOUT_HEARTBEAT,
+					   .host = rollout_host_id(h)};
+		bool tells = rollout_misses(ch->r, h);
 
-		if (order < 0) {
-			ev.host = before->one[b].host;
-		} else {
-			ev.host = now->one[n].host;
-			ev.missed = owner_missed(ch->o, now->one[n].ms);
+		while (n < silent->n && strcmp(silent->one[n].host, ev.host) < 0)
+			n++;
+		if (n < silent->n && strcmp(silent->one[n].host, ev.host) == 0) {
+			ev.missed = owner_missed(ch->o, silent->one[n].ms);
+			tells = ev.missed > 0;
 		}
-		charge_tell(ch, &ev);
-		b += order <= 0;
-		n += order >= 0;
+		if (tells)
+			charge_tell(ch, &ev);
 	}
 }
 
@@ -329,7 +345,7 @@ static void on_silent(struct fleet_answer *a, void *cookie)
 	for (ch = LIST_FIRST(&o->charges); ch; ch = next) {
 		next = LIST_NEXT(ch, next);
 		if (ch->caught_up)
-			tell_silent(ch, &o->silent, &now);
+			tell_silent(ch, &now);
 	}
 	free(o->silent.one);
 	o->silent = now;

@@ -250,6 +250,8 @@ size_t rollout_n_hosts(const struct rollout *r);
 const struct rollout_host *rollout_host_at(const struct rollout *r, size_t i); /* by id */
 const char *rollout_host_id(const struct rollout_host *h);
 enum host_state rollout_host_state(const struct rollout_host *h);
+/* It is taken for silent, or what it said last for lost: to be told when it is heard of. */
+bool rollout_misses(const struct rollout *r, const struct rollout_host *h);
 
 /* For people: where it stands, by wave and stratum, with the figures that decide. */
 json_t *rollout_show(const struct rollout *r);

@@ -270,14 +270,28 @@ int rollout_on_host_left(struct rollout *r, const struct rollout_event *ev,
 	return 0;
 }
 
+/* What it committed it has said, and has no reason to say it again. */
+static bool is_still_there(const struct rollout *r, const struct rollout_host *h)
+{
+	return h->state == HOST_LOST && h->committed == r->serial && !h->back;
+}
+
+bool rollout_misses(const struct rollout *r, const struct rollout_host *h)
+{
+	return h->offline || is_still_there(r, h);
+}
+
 int rollout_on_heartbeat(struct rollout *r, const struct rollout_event *ev,
 			 struct fail *reterr_fail)
 {
 	struct rollout_host *h = ev->host ? rollout_seek_host(r, ev->host) : NULL;
 
 	(void)reterr_fail;
-	if (h)
-		set_offline(r, h, ev->missed >= r->spec.lost_after);
+	if (!h)
+		return 0;
+	set_offline(r, h, ev->missed >= r->spec.lost_after);
+	if (!ev->missed && is_still_there(r, h))
+		rollout_host_enter(r, h, HOST_COMMITTED, "");
 	return 0;
 }
 

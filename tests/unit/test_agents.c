@@ -292,7 +292,8 @@ static void write_quietly(const struct host *h)
 
 	if (fleet_open(where(), 0, 0, &f, &fail) < 0)
 		fail_msg("%s", fail.message);
-	db_add(b, "INSERT INTO desired(host, generation, change) VALUES ($1, 1, 1)", "s", h->id);
+	db_add(b, "INSERT INTO desired(host, generation, change) VALUES ($1, 1, 1)", "s",
+	       h->id);
 	if (db_run(fleet_db(f), b, &fail) < 0)
 		fail_msg("%s", fail.message);
 	fleet_free(f);

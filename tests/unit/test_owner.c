@@ -413,6 +413,24 @@ static bool host_is_in(const char *id, const struct sim *s, const char *state)
 	return false;
 }
 
+/* A host that has it, of that wave. */
+static struct sim *find_in_wave(const char *id, uint64_t wave)
+{
+	struct fleet_rollout_host row;
+
+	good(ASK(fleet_rollout, id));
+	while (fleet_next_rollout_host(a, &row)) {
+		AUTO_JSON json_t *h = json_loads(row.state, 0, NULL);
+
+		for (size_t i = 0; i < n_sims; i++)
+			if (strcmp(row.host, sims[i].id) == 0 && sims[i].committed == SERIAL &&
+			    number(h, "wave") == wave)
+				return &sims[i];
+	}
+	fail_msg("no host of wave %llu has it", (unsigned long long)wave);
+	return NULL;
+}
+
 /* Was there such a row in its history? */
 static bool was(const char *id, const char *action)
 {
@@ -1014,6 +1032,43 @@ static void who_is_lost_in_his_trial_counts_as_failed(void **state)
 	UNTIL(host_is_in("r1", s, "committed"));
 }
 
+/* Its connection outlived the silence: it has nothing new to report. */
+static void who_is_heard_of_again_has_what_he_had(void **state)
+{
+	struct sim *s;
+
+	(void)state;
+	join_many(6);
+	submit("r1", CAREFUL);
+	UNTIL(is_in("r1", "wave_baking"));
+	s = find_in_wave("r1", 1);
+	s->silent = true;
+	UNTIL(host_is_in("r1", s, "lost"));
+	s->silent = false;
+	UNTIL(host_is_in("r1", s, "committed"));
+	ask_of("r1", "{'verb':'resume','actor':'bob'}");
+	UNTIL(is_in("r1", "wave_baking"));
+	ask_of("r1", "{'verb':'promote','actor':'bob'}");
+	UNTIL(is_in("r1", "succeeded"));
+}
+
+/* The claim was stored, and its answer lost. */
+static void what_was_claimed_without_knowing_is_gone_on_with(void **state)
+{
+	(void)state;
+	join_many(6);
+	submit("r1", CAREFUL);
+	UNTIL(is_in("r1", "wave_baking"));
+	nodes[0].runs = false;
+	create("r2", CAREFUL);
+	by_hand("UPDATE rollout SET epoch = 1, owner = (SELECT owner FROM rollout WHERE id = 'r1'),"
+		" lease_until_ms = (SELECT lease_until_ms FROM rollout WHERE id = 'r1')"
+		" WHERE id = 'r2'");
+	nodes[0].runs = true;
+	ask_of("r2", "{'verb':'abort','actor':'ann'}");
+	UNTIL(is_in("r2", "aborted"));
+}
+
 static void turn_for(uint64_t ms)
 {
 	for (uint64_t until = clock_up_ms() + ms; clock_up_ms() < until;)
@@ -1298,6 +1353,8 @@ int main(void)
 		EACH(what_is_asked_while_nothing_can_be_signed_is_done_when_it_can),
 		EACH(who_is_silent_before_he_began_is_not_waited_for),
 		EACH(who_is_lost_in_his_trial_counts_as_failed),
+		EACH(who_is_heard_of_again_has_what_he_had),
+		EACH(what_was_claimed_without_knowing_is_gone_on_with),
 		{"who comes late after a full disk was not silent",
 		 who_comes_late_after_a_full_disk_was_not_silent, on_file, end_world, NULL},
 		EACH(who_comes_late_after_a_time_without_controllers_was_not_silent),

@@ -506,6 +506,33 @@ static void a_lost_host_that_comes_back_healthy_is_no_failure_any_more(void **st
 	rig_end();
 }
 
+/* It did not notice that nobody heard it, and so has nothing new to say. */
+static void a_host_that_was_lost_with_what_it_committed_has_it_when_it_is_heard_of_again(
+	void **state)
+{
+	const char *lost, *trial;
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':0", 50);
+	lost = rig_any(HOST_OFFERED);
+	REPORT(lost, COMMITTED);
+	trial = rig_any(HOST_OFFERED);
+	REPORT(trial, TRIAL);
+	DO(HEARTBEAT, .host = lost, .missed = 3);
+	DO(HEARTBEAT, .host = trial, .missed = 3);
+	assert_host(lost, LOST);
+	DO(HEARTBEAT, .host = lost, .missed = 1);
+	assert_host(lost, LOST);
+	rig_reload();
+	assert_true(rollout_misses(rig.r, rollout_find(rig.r, lost)));
+	DO(HEARTBEAT, .host = lost);
+	assert_host(lost, COMMITTED);
+	assert_false(rollout_misses(rig.r, rollout_find(rig.r, lost)));
+	DO(HEARTBEAT, .host = trial); /* what becomes of its trial it will say */
+	assert_host(trial, LOST);
+	rig_end();
+}
+
 static void a_reboot_in_mid_trial_is_a_crash_and_one_after_commit_is_none(void **state)
 {
 	const char *id;
@@ -1799,6 +1826,8 @@ int main(void)
 		cmocka_unit_test(a_build_that_stops_loading_later_is_stopped_as_well),
 		cmocka_unit_test(silence_after_it_began_is_a_failure_and_before_it_is_not),
 		cmocka_unit_test(a_lost_host_that_comes_back_healthy_is_no_failure_any_more),
+		cmocka_unit_test(
+			a_host_that_was_lost_with_what_it_committed_has_it_when_it_is_heard_of_again),
 		cmocka_unit_test(a_reboot_in_mid_trial_is_a_crash_and_one_after_commit_is_none),
 		cmocka_unit_test(
 			a_committed_host_that_falls_silent_while_its_wave_bakes_is_lost),
