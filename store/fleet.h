@@ -214,7 +214,8 @@ int fleet_new_rollout(struct fleet *f, const struct fleet_rollout *r,
 		      const struct fleet_entry *entry, fleet_done_fn done, void *cookie);
 /*
  * One active rollout whose lease is over becomes the owner's, a process's own name, in a new
- * epoch. -ENOENT: none is free.
+ * epoch. -ENOENT: none is free. All ask for leases of about the same length: one that ends much later
+ * is over as well, for the clock was set back since.
  */
 int fleet_claim(struct fleet *f, const char *owner, uint64_t lease_ms, fleet_done_fn done,
 		void *cookie);

@@ -4,6 +4,12 @@
 
 #include "store/fleet_private.h"
 
+/* A lease that ends later than leases last is of a time before the clock was set back; clocks of a
+ * server and of the one that takes over from it differ by less than a minute. */
+#define FREE                                                \
+	"active = 1 AND (lease_until_ms <= hotfix_now_ms()" \
+	" OR lease_until_ms > hotfix_now_ms() + 2 * $2 + 60000)"
+
 #define ROLLOUT_COLUMNS                                                                \
 	"id, name, state, generation, epoch, owner, lease_until_ms - hotfix_now_ms()," \
 	" active, created_ms, ended_ms"
@@ -34,9 +40,7 @@ int fleet_claim(struct fleet *f, const char *owner, uint64_t lease_ms, fleet_don
 		f, done, cookie, -ENOENT,
 		"UPDATE rollout SET owner = $1, epoch = epoch + 1,"
 		" lease_until_ms = hotfix_now_ms() + $2 WHERE id = (SELECT id FROM rollout"
-		"  WHERE active = 1 AND lease_until_ms <= hotfix_now_ms()"
-		"  ORDER BY epoch, id LIMIT 1)"
-		" AND active = 1 AND lease_until_ms <= hotfix_now_ms()"
+		"  WHERE " FREE " ORDER BY epoch, id LIMIT 1) AND " FREE
 		" RETURNING " ROLLOUT_COLUMNS,
 		"su", owner, lease_ms);
 }

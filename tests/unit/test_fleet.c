@@ -488,6 +488,20 @@ static void a_rollout_has_one_owner_as_long_as_its_lease(void **state)
 	assert_true(load("r1").lease_ms > HOUR - 60000);
 }
 
+/* Nobody's lease ends later than leases last: it is of a time before the clock was set back. */
+static void a_clock_that_is_set_back_keeps_no_lease_alive(void **state)
+{
+	(void)state;
+	must(create("r1", "fix"));
+	assert_int_equal(claim("one", 10000), 1);
+	by_hand("UPDATE rollout SET lease_until_ms = lease_until_ms + 30000");
+	assert_int_equal(DO(fleet_claim, "two", 10000),
+			 -ENOENT); /* clocks of two servers differ */
+	by_hand("UPDATE rollout SET lease_until_ms = lease_until_ms + 3600000");
+	assert_int_equal(claim("two", 10000), 2);
+	assert_int_equal(DO(fleet_claim, "one", 10000), -ENOENT);
+}
+
 static void hosts_that_come_are_looked_up_many_at_a_time(void **state)
 {
 	const struct fleet_visit visits[] = {
@@ -1284,6 +1298,7 @@ int main(void)
 		EACH(a_forgotten_host_is_gone_for_all_but_those_who_follow),
 		EACH(a_certificate_can_be_renewed_and_revoked),
 		EACH(a_rollout_has_one_owner_as_long_as_its_lease),
+		EACH(a_clock_that_is_set_back_keeps_no_lease_alive),
 		EACH(hosts_that_come_are_looked_up_many_at_a_time),
 		EACH(a_step_of_a_former_owner_changes_nothing),
 		EACH(a_step_is_stored_with_hosts_words_and_history),
