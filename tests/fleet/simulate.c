@@ -17,6 +17,7 @@
  * run takes commands from stdin, a line each, and answers each with a line of JSON:
  *
  *	stats				what all hosts are at
+ *	hosts NAME			what each of them is at, and where it is with this hot-fix
  *	mark				begins to count anew
  *	load_failed NAME SERIAL KERNEL	hosts of this kernel cannot load it
  *	unhealthy NAME SERIAL PERCENT	so many get ill in its trial
@@ -58,8 +59,9 @@
 #include "store/fleet.h"
 #include "store/trust.h"
 
-#define FIXES_MAX   12 /* hot-fixes of a host */
-#define BUNDLES_MAX 12
+#define FIXES_MAX 12 /* hot-fixes of a host */
+#define BUNDLES_MAX \
+	32 /* more than there are: who drops one that a word names fetches for ever */
 #define SCRIPTS_MAX 32
 #define STEP_MS	    50 /* of an engine that is not slow */
 #define NET_AGENTS \
@@ -497,9 +499,9 @@ static void on_bundle(const struct agent_word *word, const uint8_t *bytes, size_
 		return;
 	}
 	stats.bundles++;
-	memcpy(h->bundles[h->n_bundles++ % BUNDLES_MAX], word->bundle_sha256, 32);
-	if (h->n_bundles > BUNDLES_MAX)
-		h->n_bundles = BUNDLES_MAX;
+	if (h->n_bundles == BUNDLES_MAX)
+		die("%.8s has more bundles than it has room for", h->id);
+	memcpy(h->bundles[h->n_bundles++], word->bundle_sha256, 32);
 	for (size_t i = 0; i < h->n_fixes; i++)
 		if (h->fix[i].state == PENDING && h->fix[i].to &&
 		    memcmp(h->fix[i].bundle, word->bundle_sha256, 32) == 0)
@@ -544,6 +546,11 @@ static void begin_apply(struct host *h, struct fix *f, const struct agent_word *
 {
 	if (!is_covered(h, f, w))
 		return;
+	if (w->to == f->committed) { /* as in hotfixd: it is there already */
+		f->serial = w->to;
+		enter(h, f, COMMITTED, "", 0);
+		return;
+	}
 	if (w->from != f->committed) {
 		reject(h, f, "FROM", "another version is committed here");
 		return;
@@ -1004,6 +1011,38 @@ static json_t *stats_json(void)
 		(json_int_t)stats.end_to_ack_ms, "troubles", troubles_json());
 }
 
+/* A text for each: "ID STATE of its agent, URL, what of NAME it was told and where it is with that". */
+static json_t *hosts_json(const char *name)
+{
+	json_t *all = json_array();
+	struct agent_status s;
+
+	for (size_t i = 0; i < n_started; i++) {
+		struct host *h = &hosts[i];
+		const struct fix *f = NULL;
+
+		for (size_t k = 0; k < h->n_fixes; k++)
+			if (strcmp(h->fix[k].name, name) == 0)
+				f = &h->fix[k];
+		if (!h->agent) {
+			json_array_append_new(all, json_sprintf("%.8s down", h->id));
+			continue;
+		}
+		agent_status(h->agent, &s);
+		json_array_append_new(
+			all,
+			json_sprintf("%.8s %s %s heard=%" PRIu64 "ms-ago generation=%" PRIu64
+				     " seq=%" PRIu64 " word=%" PRIu64 " %s committed=%" PRIu64
+				     " failed=%u %s",
+				     h->id, agent_state_name(s.state), s.url,
+				     s.since_ms ? clock_real_ms() - s.since_ms : 0,
+				     s.generation, s.seq, f ? f->word : 0,
+				     f ? state_names[f->state] : "-", f ? f->committed : 0,
+				     s.failed, s.why->message));
+	}
+	return all;
+}
+
 /* ---- commands ------------------------------------------------------------------------------------------- */
 
 static void answer(json_t *doc)
@@ -1057,6 +1096,10 @@ static void obey(char *line)
 	}
 	if (strcmp(line, "stats") == 0) {
 		answer(stats_json());
+		return;
+	}
+	if (sscanf(line, "hosts %63s", last) == 1) {
+		answer(hosts_json(last));
 		return;
 	}
 	if (strcmp(line, "mark") == 0) {

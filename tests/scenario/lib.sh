@@ -516,7 +516,7 @@ run_test() { # run_test SENTENCE COMMAND
 	*)
 		echo "not ok - $1: $(tr '\n' ' ' <"$T/why")"
 		failed=1
-		sed 's/^/#   /' "$T/output" | tail -n 30
+		sed 's/^/#   /' "$T/output" | tail -n "${lines_shown:-30}"
 		for d in "$T"/*/log; do
 			[ -s "$d" ] && tail -n "+$(($(cat "${d%log}log-lines" 2>/dev/null || echo 0) + 1))" "$d" |
 				tail -n 20 | sed "s|^|#   $(basename "$(dirname "$d")"): |"
