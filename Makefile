@@ -121,6 +121,7 @@ $B/tests/%: $B/tests/%.o $(call libs,$(FOLDERS))
 	$(link)
 # Trouble on the way of its requests.
 $B/tests/fleet/simulate: private L_FLAGS += -Wl,--wrap=agent_call_start,--wrap=agent_call_cancel
+$B/tests/unit/test_agent: private L_FLAGS += -Wl,--wrap=clock_real_ms
 $B/patches/%: $B/patches/%.o
 	$(call say,LD,$@)
 	$(link)

@@ -407,10 +407,13 @@ static uint64_t next_seq(struct agent *a)
 	return a->seq;
 }
 
+/* Anew with each heartbeat: a clock that was wrong at the start, and set since, must not put it off for years. */
 static void plan_renewal(struct agent *a)
 {
 	uint64_t now_s = clock_real_ms() / 1000, life, at;
 
+	if (is_under_way(a, RENEW) || a->renew_failed)
+		return; /* it has a time of its own */
 	a->renew_at = 0;
 	if (a->outside || !a->certificate)
 		return;
@@ -835,6 +838,7 @@ static void on_desired(const struct agent_answer *answer, void *cookie)
 	a->undelivered = true;
 	a->answered_at = mono_ms();
 	compare_versions(a);
+	plan_renewal(a);
 	run(a);
 }
 

@@ -478,9 +478,20 @@ static void leave(void)
 	agent = agent_free(agent);
 }
 
+/* This program is linked with --wrap. */
+static uint64_t skew_ms;
+uint64_t __real_clock_real_ms(void);
+uint64_t __wrap_clock_real_ms(void);
+
+uint64_t __wrap_clock_real_ms(void)
+{
+	return __real_clock_real_ms() + skew_ms;
+}
+
 static int set_up(void **state)
 {
 	(void)state;
+	skew_ms = 0;
 	free(engine.certificate);
 	free(engine.authorities);
 	memset(&engine, 0, sizeof(engine));
@@ -932,6 +943,27 @@ static void a_certificate_is_renewed_when_two_thirds_of_its_life_are_over(void *
 	opts.kept.certificate = engine.certificate;
 	start(&opts);
 	until(controller.reports == 2);
+	assert_int_equal(controller.renewals, 1);
+}
+
+/* It was behind when the host started, and was set since. */
+static void a_clock_that_is_set_forward_brings_a_renewal_nearer(void **state)
+{
+	AUTO_FREE char *pem = make_certificate(ca, now_s - 400, 1200);
+	struct agent_opts opts = some_opts();
+	char url[64];
+
+	(void)state;
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", serve_port(agents));
+	opts.controllers = url;
+	opts.kept = (struct agent_kept){.certificate = pem, .ca = ca_pem(ca), .url = ""};
+	controller.heartbeat_ms = 1000;
+	controller.parks = false;
+	start(&opts);
+	until(controller.questions >= 2);
+	assert_int_equal(controller.renewals, 0);
+	skew_ms = 600000;
+	until(engine.certificate && strcmp(engine.certificate, pem) != 0);
 	assert_int_equal(controller.renewals, 1);
 }
 
@@ -1422,6 +1454,7 @@ int main(void)
 		T(who_waits_to_be_let_in_waits_longer_than_the_queue_may_last),
 		T(heartbeats_of_hosts_spread_and_keep_their_place),
 		T(a_certificate_is_renewed_when_two_thirds_of_its_life_are_over),
+		T(a_clock_that_is_set_forward_brings_a_renewal_nearer),
 		T(two_authorities_are_trusted_while_one_takes_over),
 		T(the_next_controller_is_asked_when_one_is_gone),
 		T(no_answer_takes_more_than_its_room_and_its_time),
