@@ -38,6 +38,36 @@ int remote_call(struct cli *c, const char *method, const char *path, json_t *bod
 	return client_call(c, &call, ret_doc, reterr_fail);
 }
 
+/* One resource that is an array: as it is with -j, else a line each. */
+struct list {
+	const char *path, *key;
+	const struct text_column *columns;
+	size_t n_columns;
+	void (*line)(struct text_table *t, const json_t *one);
+	const char *none; /* said of an empty one; or NULL */
+};
+
+static int show_list(struct cli *c, const struct list *l, struct fail *reterr_fail)
+{
+	AUTO_JSON json_t *doc = NULL;
+	struct text_table *t;
+	const json_t *one;
+	size_t i;
+	int r = client_get(c, &doc, reterr_fail, "%s", l->path);
+
+	if (r < 0)
+		return r;
+	if (c->json)
+		return cli_print_json(doc, reterr_fail);
+	t = text_table_new(l->columns, l->n_columns, c->color);
+	json_array_foreach(json_object_get(doc, l->key), i, one)
+		l->line(t, one);
+	if (l->none && !text_table_lines(t))
+		cli_note(c, "%s", l->none);
+	text_table_print(t);
+	return 0;
+}
+
 static json_t *reason_of(const struct args *a)
 {
 	const char *reason = args_value(a, "--reason");
@@ -476,37 +506,33 @@ int remote_run_token(struct cli *c, const struct args *a, struct fail *reterr_fa
 	return 0;
 }
 
+static void token_line(struct text_table *t, const json_t *v)
+{
+	AUTO_FREE char *labels = json_dumps(json_object_get(v, "labels"), JSON_COMPACT);
+	const char *by = text_of(v, "used_by");
+	char state[100];
+
+	snprintf(state, sizeof(state), by[0] ? "used by %s" : "%s",
+		 by[0]					       ? text_short(by)
+		 : json_is_true(json_object_get(v, "expired")) ? "expired"
+							       : "open");
+	text_table_line(t, text_of(v, "hash"), state, text_of(v, "by"),
+			text_time(json_string_value(json_object_get(v, "expires"))),
+			labels && strcmp(labels, "{}") != 0 ? text_safe(labels) : "");
+}
+
 int remote_run_tokens(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	static const struct text_column columns[] = {
 		{"TOKEN", 0}, {"STATE", 0}, {"BY", 0}, {"UNTIL", 0}, {"LABELS", TEXT_WRAP}};
-	AUTO_JSON json_t *doc = NULL;
-	struct text_table *t;
-	const json_t *v;
-	size_t i;
-	int r = client_get(c, &doc, reterr_fail, "/v1/tokens");
+	static const struct list tokens = {.path = "/v1/tokens",
+					   .key = "tokens",
+					   .columns = columns,
+					   .n_columns = ARRAY_SIZE(columns),
+					   .line = token_line};
 
 	(void)a;
-	if (r < 0)
-		return r;
-	if (c->json)
-		return cli_print_json(doc, reterr_fail);
-	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(doc, "tokens"), i, v) {
-		AUTO_FREE char *labels = json_dumps(json_object_get(v, "labels"), JSON_COMPACT);
-		const char *by = text_of(v, "used_by");
-		char state[100];
-
-		snprintf(state, sizeof(state), by[0] ? "used by %s" : "%s",
-			 by[0]					       ? text_short(by)
-			 : json_is_true(json_object_get(v, "expired")) ? "expired"
-								       : "open");
-		text_table_line(t, text_of(v, "hash"), state, text_of(v, "by"),
-				text_time(json_string_value(json_object_get(v, "expires"))),
-				labels && strcmp(labels, "{}") != 0 ? text_safe(labels) : "");
-	}
-	text_table_print(t);
-	return 0;
+	return show_list(c, &tokens, reterr_fail);
 }
 
 int remote_run_drop_token(struct cli *c, const struct args *a, struct fail *reterr_fail)
@@ -678,6 +704,14 @@ int remote_run_line(struct cli *c, const struct args *a, struct fail *reterr_fai
 
 /* ---- stock ------------------------------------------------------------------------------- */
 
+static void bundle_line(struct text_table *t, const json_t *b)
+{
+	text_table_line(t, text_of(b, "name"), text_of(b, "serial"),
+			text_bytes((uint64_t)json_integer_value(json_object_get(b, "bytes"))),
+			text_time(json_string_value(json_object_get(b, "imported"))),
+			text_of(b, "by"), text_of(b, "digest"));
+}
+
 int remote_run_stock_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	static const struct text_column columns[] = {{"HOT-FIX", 0},
@@ -686,28 +720,16 @@ int remote_run_stock_list(struct cli *c, const struct args *a, struct fail *rete
 						     {"IN STOCK SINCE", 0},
 						     {"BY", 0},
 						     {"DIGEST", 0}};
-	AUTO_JSON json_t *doc = NULL;
-	struct text_table *t;
-	const json_t *b;
-	size_t i;
-	int r = client_get(c, &doc, reterr_fail, "/v1/bundles");
+	static const struct list bundles = {
+		.path = "/v1/bundles",
+		.key = "bundles",
+		.columns = columns,
+		.n_columns = ARRAY_SIZE(columns),
+		.line = bundle_line,
+		.none = "no bundle is in stock; hotfixctl stock add FILE brings one"};
 
 	(void)a;
-	if (r < 0)
-		return r;
-	if (c->json)
-		return cli_print_json(doc, reterr_fail);
-	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(doc, "bundles"), i, b)
-		text_table_line(
-			t, text_of(b, "name"), text_of(b, "serial"),
-			text_bytes((uint64_t)json_integer_value(json_object_get(b, "bytes"))),
-			text_time(json_string_value(json_object_get(b, "imported"))),
-			text_of(b, "by"), text_of(b, "digest"));
-	if (!text_table_lines(t))
-		cli_note(c, "no bundle is in stock; hotfixctl stock add FILE brings one");
-	text_table_print(t);
-	return 0;
+	return show_list(c, &bundles, reterr_fail);
 }
 
 /* NAME@SERIAL, with as many signatures as were handed in; or a digest. */
@@ -833,31 +855,28 @@ int remote_run_operator_add(struct cli *c, const struct args *a, struct fail *re
 	return 0;
 }
 
+static void operator_line(struct text_table *t, const json_t *o)
+{
+	text_table_line(t, text_of(o, "name"), text_of(o, "role"), text_of(o, "good"),
+			text_time(json_string_value(json_object_get(o, "created"))),
+			text_time(json_string_value(json_object_get(o, "expires"))),
+			text_time(json_string_value(json_object_get(o, "revoked"))),
+			text_short(text_of(o, "credential")));
+}
+
 int remote_run_operator_list(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	static const struct text_column columns[] = {
 		{"OPERATOR", 0}, {"ROLE", 0},	 {"GOOD", TEXT_COLORED}, {"SINCE", 0},
 		{"UNTIL", 0},	 {"REVOKED", 0}, {"CREDENTIAL", 0}};
-	AUTO_JSON json_t *doc = NULL;
-	struct text_table *t;
-	const json_t *o;
-	size_t i;
-	int r = client_get(c, &doc, reterr_fail, "/v1/operators");
+	static const struct list operators = {.path = "/v1/operators",
+					      .key = "operators",
+					      .columns = columns,
+					      .n_columns = ARRAY_SIZE(columns),
+					      .line = operator_line};
 
 	(void)a;
-	if (r < 0)
-		return r;
-	if (c->json)
-		return cli_print_json(doc, reterr_fail);
-	t = text_table_new(columns, ARRAY_SIZE(columns), c->color);
-	json_array_foreach(json_object_get(doc, "operators"), i, o)
-		text_table_line(t, text_of(o, "name"), text_of(o, "role"), text_of(o, "good"),
-				text_time(json_string_value(json_object_get(o, "created"))),
-				text_time(json_string_value(json_object_get(o, "expires"))),
-				text_time(json_string_value(json_object_get(o, "revoked"))),
-				text_short(text_of(o, "credential")));
-	text_table_print(t);
-	return 0;
+	return show_list(c, &operators, reterr_fail);
 }
 
 int remote_run_operator_revoke(struct cli *c, const struct args *a, struct fail *reterr_fail)
