@@ -237,6 +237,13 @@ static int interrupted(const struct follow *w)
 	return CLI_EXIT_INTERRUPTED;
 }
 
+/* What it left behind, or goes without; in the change, or in the error that it became. */
+static void print_warning(const struct cli *c, const json_t *doc)
+{
+	if (text_of(doc, "warning")[0])
+		cli_note(c, "warning: %s", text_of(doc, "warning"));
+}
+
 /* Says how it ended. Returns the exit status. */
 static int report(struct follow *w, const json_t *change, struct fail *f)
 {
@@ -252,6 +259,7 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 		cli_print_fail(w->c, f);
 		return status;
 	}
+	print_warning(w->c, change);
 	if (status == 0) {
 		if (is_over(change) || !w->id)
 			printf("%s: %s%s%s\n", text_safe(w->what),
@@ -297,6 +305,7 @@ static int start(struct follow *w, const char *method, const char *path, const j
 		w->id = (uint64_t)json_integer_value(json_object_get(*ret_answer, "change"));
 	if (r == -EINTR)
 		return interrupted(w);
+	print_warning(w->c, error);
 	w->id = w->id ? w->id : (uint64_t)json_integer_value(json_object_get(error, "change"));
 	if (r == 0 || !w->id ||
 	    client_get(w->c, &change, &quiet, "/v1/changes/%" PRIu64, w->id) < 0 ||

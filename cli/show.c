@@ -298,6 +298,16 @@ static void print_live_hooks(const struct cli *c, const json_t *hooks)
 	text_table_print(t);
 }
 
+/* Before it is taken off: who would be without it. */
+static void print_required_by(const json_t *names)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(names, i, v)
+		field(i ? "" : "required by", text_safe(json_string_value(v)));
+}
+
 static void print_counters(const json_t *counters)
 {
 	const char *name;
@@ -385,6 +395,7 @@ int show_run_show(struct cli *c, const struct args *a, struct fail *reterr_fail)
 	field("severity", text_of(m, "severity"));
 	field("impact", text_of(m, "impact"));
 	field("mode", text_of(doc, "mode"));
+	print_required_by(json_object_get(doc, "required_by"));
 	print_signers(doc);
 	print_counters(json_object_get(doc, "counters"));
 	print_live_hooks(c, json_object_get(doc, "hooks"));
@@ -414,11 +425,13 @@ static void print_change(const struct cli *c, const json_t *change)
 	field("outcome", outcome[0] ? outcome : "under way");
 	field("code", text_of(change, "code"));
 	field("detail", text_of(change, "detail"));
+	field("warning", text_of(change, "warning"));
 	field("boot", text_of(change, "boot_id"));
 	if (evidence && !json_is_null(evidence)) {
 		AUTO_FREE char *text = NULL;
 
 		json_object_del(evidence, "health");
+		json_object_del(evidence, "warning");
 		text = json_dumps(evidence, JSON_COMPACT | JSON_ENSURE_ASCII);
 		field("evidence", text);
 	}

@@ -143,22 +143,33 @@ json_t *call_change_json(struct api *a, uint64_t id)
 	return doc;
 }
 
+/* Consumes and returns doc. */
+static json_t *with_warning(json_t *doc, const char *warning)
+{
+	if (doc && warning[0] && !json_is_string(json_object_get(doc, "warning")))
+		json_object_set_new(doc, "warning", json_string(warning));
+	return doc;
+}
+
 void call_on_change(uint64_t id, const struct fail *fail, void *cookie)
 {
 	struct parked *p = cookie;
 	struct api *a = p->api;
 	bool row_only = p->row_only;
 	bool asked_for = p->asks_back && fail && fail->code == FAIL_UNHEALTHY;
+	char warning[sizeof(p->warning)];
 	struct evhttp_request *req;
 	json_t *doc;
+
+	memcpy(warning, p->warning, sizeof(warning));
 
 	p->waiter = NULL; /* it has come */
 	req = call_unpark(p);
 	if (row_only || !fail || asked_for) {
-		call_answer_or_fail(req, call_change_json(a, id));
+		call_answer_or_fail(req, with_warning(call_change_json(a, id), warning));
 		return;
 	}
-	doc = fail_to_json(fail);
+	doc = with_warning(fail_to_json(fail), warning);
 	json_object_set_new(doc, "change", json_integer((json_int_t)id));
 	call_answer(req, fail_http(fail->code), doc);
 }
@@ -177,6 +188,7 @@ void call_on_wait_over(evutil_socket_t fd, short what, void *cookie)
 /* Answers once the change is live (until) or over; at once when it is already. */
 void call_answer_when(struct call *call, uint64_t id, enum hotfix_wait until, bool asks_back)
 {
+	const struct hotfix *h = hotfix_find(call->api->c.hotfixes, call->segment[1]);
 	struct parked *p = call_park(call);
 	struct store_change row;
 	struct fail fail;
@@ -188,6 +200,8 @@ void call_answer_when(struct call *call, uint64_t id, enum hotfix_wait until, bo
 	}
 	p->change = id;
 	p->asks_back = asks_back;
+	if (h)
+		snprintf(p->warning, sizeof(p->warning), "%s", h->change.warning);
 	p->waiter = hotfix_wait(call->api->c.hotfixes, id, until, call_on_change, p);
 	if (p->waiter)
 		return;

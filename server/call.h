@@ -56,8 +56,9 @@ struct parked {
 	struct event *timeout;
 	uint64_t change;
 	uint32_t uid;
-	bool asks_back; /* rollback: a trial that ended by hand is what was asked for */
-	bool row_only;	/* GET: the row, whatever the outcome */
+	bool asks_back;	   /* rollback: a trial that ended by hand is what was asked for */
+	bool row_only;	   /* GET: the row, whatever the outcome */
+	char warning[512]; /* of the change, also when it has no row */
 };
 
 void call_answer(struct evhttp_request *req, int status, json_t *doc);

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "server/drift.h"
 #include "server/outcome.h"
+#include "server/require.h"
 #include "server/trial.h"
 #include "store/bundle.h"
 
@@ -78,6 +79,18 @@ static void wake(struct hotfix_change *c, bool ended)
 	}
 }
 
+/* The hot-fix goes, whoever requires it. */
+static void warn_of_going(struct hotfix *h)
+{
+	struct hotfix_change *c = &h->change;
+	char left[sizeof(c->warning)];
+
+	if (!require_left_behind(h, left, sizeof(left))[0])
+		return;
+	memcpy(c->warning, left, sizeof(left));
+	log_event(LOG_WARNING, "left behind hotfix=%s why=\"%s\"", h->name, left);
+}
+
 int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t actor_uid,
 		 bool anyway, struct fail *reterr_fail)
 {
@@ -97,6 +110,8 @@ int change_begin(struct hotfix *h, const char *verb, uint64_t serial, uint32_t a
 	c->serial = serial;
 	c->from_serial = row.from_serial;
 	c->started_mono_ms = clock_mono_ns() / 1000000;
+	if (c->disable || c->take_off || c->forget)
+		warn_of_going(h);
 	plan = outcome_plan(c);
 	row.evidence = plan;
 	snprintf(row.name, sizeof(row.name), "%s", h->name);
@@ -177,6 +192,8 @@ uint64_t change_record(struct hotfix *h, const char *verb, uint64_t serial, uint
 				   .from_serial = hotfix_live_serial(h),
 				   .actor_uid = actor_uid,
 				   .started_ms = clock_real_ms()};
+	AUTO_JSON json_t *evidence =
+		h->change.warning[0] ? json_pack("{s:s}", "warning", h->change.warning) : NULL;
 	char subject[HOOK_NAME_MAX + 24];
 	uint64_t id = 0;
 	int r;
@@ -190,10 +207,10 @@ uint64_t change_record(struct hotfix *h, const char *verb, uint64_t serial, uint
 		r = store_begin_change(s, &row, &id);
 		if (r == 0)
 			r = store_end_change(s, id, row.started_ms, "done", code, detail, NULL,
-					     NULL);
+					     evidence);
 		if (r == 0)
 			r = store_audit(s, row.started_ms, actor_uid, verb, subject, "done",
-					NULL);
+					evidence);
 		if (r == 0)
 			r = store_commit(s);
 		if (r < 0)
@@ -370,6 +387,8 @@ static void go_back(struct hotfix *h)
 		gate_commit(h->gate, h->change.old_index);
 	if (h->change.watch)
 		watch_stop(h->change.watch);
+	if (!h->change.old_index && !h->change.warning[0])
+		warn_of_going(h);
 	if (h->change.harmful)
 		quarantine(h);
 	hotfix_follow_live(h);
@@ -823,6 +842,8 @@ void change_back_by_hand(struct hotfix *h, uint32_t actor_uid, const char *reaso
 
 	if (h->gate)
 		gate_commit(h->gate, h->change.old_index);
+	if (!h->change.old_index)
+		warn_of_going(h);
 	change_record(h, "rollback", h->change.serial, actor_uid, "MANUAL", reason);
 	fail_set(&fail, FAIL_UNHEALTHY, "rolled back by hand%s%s", reason[0] ? ": " : "",
 		 reason);

@@ -108,6 +108,7 @@ static void hotfix_free(struct hotfix *h)
 	}
 	change_clear(&h->change);
 	hotfix_close_gate(h);
+	json_decref(h->requires);
 	event_free(h->tick);
 	free(h);
 }

@@ -67,7 +67,8 @@ struct hotfix_change {
 	struct watch *watch; /* NULL: it proved itself before, and is not judged again */
 	struct fail fail;    /* why it goes back */
 	char code[32];
-	char reason[256]; /* the operator's */
+	char reason[256];  /* the operator's */
+	char warning[512]; /* for who asked: what it leaves behind, or goes without; "" */
 	char *log;
 	json_t *reports; /* what the workers have to say: of stage "report", else by phase */
 	TAILQ_HEAD(, hotfix_waiter) waiters;
@@ -84,7 +85,9 @@ struct hotfix {
 	char problem[256]; /* "" or why its state is not as it should be */
 	char restore[256]; /* why it is to be applied again (server/restore.h), "" */
 	bool retired;	   /* committed, but this kernel does not need it */
-	char drift[256];   /* what others changed, as found last; "" */
+	json_t *requires;  /* names, of requires_serial (server/require.h); NULL: not known */
+	uint64_t requires_serial, requires_asked_ms;
+	char drift[256];		     /* what others changed, as found last; "" */
 	unsigned int repairs, surveys;	     /* of that: put right so often; seen again since */
 	uint64_t changes, changes_at_survey; /* begun so far, from 1; 0: was busy */
 	int link_fd;			     /* of a congestion control, -1 */

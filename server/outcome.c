@@ -41,12 +41,13 @@ DEFINE_AUTO(struct owed, owed_free)
 
 json_t *outcome_plan(const struct hotfix_change *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*, s:o*}", "index",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s*, s:s*, s:o*}", "index",
 			 (json_int_t)c->index, "old_index", (json_int_t)c->old_index,
 			 "trial_ms", (json_int_t)c->trial_ms, "trial_max_ms",
 			 (json_int_t)c->trial_max_ms, "min_calls", (json_int_t)c->min_calls,
 			 "started_mono_ms", (json_int_t)c->started_mono_ms, "commit",
-			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL, "began",
+			 c->commit_now, "reason", c->reason[0] ? c->reason : NULL, "warning",
+			 c->warning[0] ? c->warning : NULL, "began",
 			 c->watch ? watch_began(c->watch) : NULL);
 }
 

@@ -202,7 +202,7 @@ int policy_may_apply(const struct policy_facts *f, struct fail *reterr_fail)
 				 "import the next root (hotfixctl trust rotate makes it); what "
 				 "runs already is not affected");
 	}
-	for (size_t i = 0; i < m->n_requires; i++)
+	for (size_t i = 0; !f->goes_on && i < m->n_requires; i++)
 		if (!is_live(f, m->requires[i])) {
 			fail_set(reterr_fail, FAIL_POLICY,
 				 "%s requires %s, which is not live here", m->name,

@@ -40,6 +40,7 @@ struct policy_facts {
 	bool committed_before; /* this very serial, on this host */
 	bool removed;	       /* nothing of it is committed now */
 	bool back; /* a rollback or a re-apply: the high-water mark and expiry do not bind */
+	bool goes_on; /* a rollback, or what ran before comes again: what it requires does not bind */
 	bool directed; /* by a signed directive: the high-water mark does not bind, the rest does */
 	bool quarantined;
 	const char *quarantine_reason;

@@ -16,6 +16,7 @@
 #include "server/authority.h"
 #include "server/member.h"
 #include "server/outcome.h"
+#include "server/require.h"
 #include "store/bundle.h"
 
 static json_t *stamp(uint64_t real_ms)
@@ -73,12 +74,13 @@ json_t *report_event(const char *name, uint64_t serial, const struct hotfix_even
 json_t *report_change(const struct store_change *c, bool with_log)
 {
 	json_t *doc = json_pack(
-		"{s:I, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:O?}", "id",
-		(json_int_t)c->id, "name", c->name, "verb", c->verb, "serial",
+		"{s:I, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:O?, s:O?}",
+		"id", (json_int_t)c->id, "name", c->name, "verb", c->verb, "serial",
 		serial_or_null(c->serial), "from_serial", serial_or_null(c->from_serial),
 		"actor_uid", (json_int_t)c->actor_uid, "started", stamp(c->started_ms),
 		"finished", stamp(c->finished_ms), "outcome", c->outcome, "code", c->code,
-		"detail", c->detail, "boot_id", c->boot_id, "evidence", c->evidence);
+		"detail", c->detail, "boot_id", c->boot_id, "warning",
+		json_object_get(c->evidence, "warning"), "evidence", c->evidence);
 
 	if (doc && with_log)
 		json_object_set_new(doc, "log", c->log ? json_string(c->log) : json_null());
@@ -267,6 +269,17 @@ const char *report_trial_waits(struct hotfixes *all, const struct hotfix *h, cha
 	return "CALLS";
 }
 
+/* Behind what else is to be said of it. */
+static void add_complaint(struct hotfix *h, uint64_t live, char *reason, size_t room)
+{
+	char missing[400];
+	size_t n = strlen(reason);
+
+	require_complaint(h, live, missing, sizeof(missing));
+	if (missing[0] && n < room)
+		snprintf(reason + n, room - n, "%s%s", n ? "; " : "", missing);
+}
+
 static json_t *hotfix_json(struct hotfixes *all, const char *name)
 {
 	struct hotfix *h = hotfix_find(all, name);
@@ -279,9 +292,12 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 
 	gather(all, name, h, &f);
 	state = state_of(&f, h, reason);
+	if (h && h->gate)
+		live = gate_version(h->gate, f.live).serial;
+	if (live)
+		add_complaint(h, live, reason, sizeof(reason));
 	plain_make(reason, false); /* cut to length on its way, maybe within a character */
 	if (h && h->gate) {
-		live = gate_version(h->gate, f.live).serial;
 		trial = gate_version(h->gate, f.trial).serial;
 		hooks.live = f.live;
 		live_slots(all->bpffs, name, add_hook, &hooks);
@@ -290,13 +306,15 @@ static json_t *hotfix_json(struct hotfixes *all, const char *name)
 	}
 	if (f.has_row)
 		committed = f.row.committed_serial;
-	doc = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:b, s:o}", "name", name,
-			"state", state, "committed_serial", serial_or_null(committed),
-			"trial_serial", serial_or_null(trial), "live_serial",
-			serial_or_null(live), "newest_serial", serial_or_null(f.newest.serial),
-			"label", f.newest.label, "title", f.newest.title, "hooks", hooks.array,
-			"adopted", (int)(h && h->adopted), "reason",
-			reason[0] ? json_string(reason) : json_null());
+	doc = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:s, s:o, s:b, s:o, s:o, s:o}",
+			"name", name, "state", state, "committed_serial",
+			serial_or_null(committed), "trial_serial", serial_or_null(trial),
+			"live_serial", serial_or_null(live), "newest_serial",
+			serial_or_null(f.newest.serial), "label", f.newest.label, "title",
+			f.newest.title, "hooks", hooks.array, "adopted", (int)(h && h->adopted),
+			"reason", reason[0] ? json_string(reason) : json_null(),
+			"requires_missing", h ? require_missing(h, live) : json_array(),
+			"required_by", require_by(all, name));
 	if (doc && h && h->phase != HOTFIX_IDLE) {
 		json_object_set_new(doc, "change", json_integer((json_int_t)h->change.id));
 		if (f.trial) {

@@ -17,6 +17,7 @@ struct restore {
 	struct event *due; /* when those that are not critical come */
 	restore_done_fn done;
 	void *cookie;
+	bool is_due;	/* what is not critical comes too */
 	size_t pending; /* critical ones under way, and one for the start itself */
 };
 
@@ -75,6 +76,9 @@ static bool restore_one(struct hotfix *h, const struct store_hotfix *row,
 	return true;
 }
 
+static bool run(struct restore *r, bool all);
+static bool bring(struct restore *r, struct hotfix *h, bool all);
+
 static void one_less(struct restore *r)
 {
 	if (--r->pending == 0 && r->done)
@@ -88,48 +92,101 @@ static void on_critical(uint64_t change_id, const struct fail *fail, void *cooki
 	one_less(cookie);
 }
 
-/* all: also what is not critical. true: some of these wait. */
+/* What others wait for has come, or could not. */
+static void on_required(uint64_t change_id, const struct fail *fail, void *cookie)
+{
+	struct restore *r = cookie;
+
+	(void)change_id;
+	(void)fail;
+	run(r, r->is_due);
+}
+
+static void on_required_by_critical(uint64_t change_id, const struct fail *fail, void *cookie)
+{
+	on_required(change_id, fail, cookie);
+	one_less(cookie);
+}
+
+/*
+ * First comes what it requires, as far as that is to be restored as well. true: that is under way, and
+ * this one's turn comes when it is over. What the host holds back is not waited for.
+ */
+static bool waits(struct restore *r, struct hotfix *h, const struct manifest *m, bool all)
+{
+	char mark[sizeof(h->restore)];
+	struct hotfix *other;
+
+	memcpy(mark, h->restore, sizeof(mark));
+	h->restore[0] = 0; /* two may require each other */
+	for (size_t i = 0; i < m->n_requires; i++) {
+		other = hotfix_find(r->all, m->requires[i]);
+		if (other)
+			bring(r, other, all);
+	}
+	memcpy(h->restore, mark, sizeof(mark));
+	for (size_t i = 0; i < m->n_requires; i++) {
+		other = hotfix_find(r->all, m->requires[i]);
+		if (!other || other->phase == HOTFIX_IDLE || hotfix_live_serial(other))
+			continue;
+		if (m->critical && r->pending &&
+		    hotfix_wait(r->all, other->change.id, HOTFIX_WAIT_END,
+				on_required_by_critical, r)) {
+			r->pending++;
+			return true;
+		}
+		if (hotfix_wait(r->all, other->change.id, HOTFIX_WAIT_END, on_required, r))
+			return true;
+	}
+	return false;
+}
+
+/* all: also what is not critical. true: it is not, and waits for the host to be up for longer. */
+static bool bring(struct restore *r, struct hotfix *h, bool all)
+{
+	AUTO(bundle_freep) struct bundle *bundle = NULL;
+	AUTO_FREE uint8_t *buf = NULL;
+	struct store_hotfix row;
+	struct fail why;
+	bool same_boot;
+	size_t len;
+
+	if (!h->restore[0])
+		return false;
+	if (h->phase != HOTFIX_IDLE || store_get_hotfix(r->all->store, h->name, &row) < 0 ||
+	    row.disabled || !row.committed_serial) {
+		h->restore[0] = 0; /* an operator was faster */
+		return false;
+	}
+	if (hotfix_open_bundle(r->all, h->name, row.committed_serial, &buf, &len, &bundle,
+			       &why) < 0) {
+		h->restore[0] = 0;
+		refuse(h, &why);
+		return false;
+	}
+	same_boot = strcmp(row.boot_id, clock_boot_id()) == 0;
+	if (!all && !same_boot && !bundle->manifest->critical) {
+		snprintf(h->problem, sizeof(h->problem),
+			 "to be applied again when the host has been up for %" PRIu64 " s",
+			 r->all->config->boot_delay_ms / 1000);
+		return true;
+	}
+	if (!waits(r, h, bundle->manifest, all) && restore_one(h, &row, bundle->manifest) &&
+	    bundle->manifest->critical && r->pending &&
+	    hotfix_wait(r->all, h->change.id, HOTFIX_WAIT_END, on_critical, r))
+		r->pending++;
+	return false;
+}
+
+/* true: some wait for the host to be up for longer. */
 static bool run(struct restore *r, bool all)
 {
 	struct hotfix *h;
 	bool wait = false;
 
-	TAILQ_FOREACH(h, &r->all->list, link) {
-		AUTO(bundle_freep) struct bundle *bundle = NULL;
-		AUTO_FREE uint8_t *buf = NULL;
-		struct store_hotfix row;
-		struct fail why;
-		bool same_boot;
-		size_t len;
-
-		if (!h->restore[0])
-			continue;
-		if (h->phase != HOTFIX_IDLE ||
-		    store_get_hotfix(r->all->store, h->name, &row) < 0 || row.disabled ||
-		    !row.committed_serial) {
-			h->restore[0] = 0; /* an operator was faster */
-			continue;
-		}
-		if (hotfix_open_bundle(r->all, h->name, row.committed_serial, &buf, &len,
-				       &bundle, &why) < 0) {
-			h->restore[0] = 0;
-			refuse(h, &why);
-			continue;
-		}
-		same_boot = strcmp(row.boot_id, clock_boot_id()) == 0;
-		if (!all && !same_boot && !bundle->manifest->critical) {
-			snprintf(h->problem, sizeof(h->problem),
-				 "to be applied again when the host has been up for %" PRIu64
-				 " s",
-				 r->all->config->boot_delay_ms / 1000);
-			wait = true;
-			continue;
-		}
-		if (restore_one(h, &row, bundle->manifest) && bundle->manifest->critical &&
-		    r->pending &&
-		    hotfix_wait(r->all, h->change.id, HOTFIX_WAIT_END, on_critical, r))
-			r->pending++;
-	}
+	r->is_due = all;
+	TAILQ_FOREACH(h, &r->all->list, link)
+		wait |= bring(r, h, all);
 	return wait;
 }
 

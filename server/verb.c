@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "server/authority.h"
 #include "server/change.h"
+#include "server/require.h"
 #include "server/restore.h"
 #include "store/bundle.h"
 
@@ -66,8 +67,8 @@ static int find_version(struct hotfixes *all, const char *name, uint64_t serial,
 	return r < 0 ? store_error(all->store, r, reterr_fail) : 0;
 }
 
-static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back, bool directed,
-			struct fail *reterr_fail)
+static int check_policy(struct hotfix *h, const struct bundle *bundle,
+			const struct verb_apply *a, bool back, struct fail *reterr_fail)
 {
 	const struct manifest *m = bundle->manifest;
 	AUTO(authority_freep) struct authority *authority = NULL;
@@ -78,7 +79,8 @@ static int check_policy(struct hotfix *h, const struct bundle *bundle, bool back
 				     .now_ms = authority_now_ms(h->all->store, true),
 				     .boot = h->all->boot,
 				     .back = back,
-				     .directed = directed};
+				     .goes_on = a->goes_on,
+				     .directed = a->directed};
 	struct hotfix *other;
 	char release[DOCTOR_RELEASE_BYTES];
 	struct utsname uts;
@@ -154,12 +156,13 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	AUTO(bundle_freep) struct bundle *bundle = NULL;
 	AUTO_FREE uint8_t *buf = NULL;
 	struct hotfix_change *c = &h->change;
+	char missing[sizeof(c->warning) - HOOK_NAME_MAX - 2];
 	size_t len;
 	int r;
 
 	r = hotfix_open_bundle(h->all, h->name, a->serial, &buf, &len, &bundle, reterr_fail);
 	if (r == 0)
-		r = check_policy(h, bundle, back, a->directed, reterr_fail);
+		r = check_policy(h, bundle, a, back, reterr_fail);
 	if (r == 0 && a->directive &&
 	    (a->directive->to != a->serial ||
 	     memcmp(a->directive->manifest_sha256, bundle->manifest_sha256,
@@ -184,6 +187,9 @@ static int start_stage(struct hotfix *h, const char *verb, const struct verb_app
 	c->old_index = h->gate ? gate_committed(h->gate) : 0;
 	c->index = h->gate ? gate_pick_index(h->gate, 0) : 1;
 	snprintf(c->reason, sizeof(c->reason), "%s", reason ? reason : "");
+	require_keep(h, bundle->manifest);
+	if (require_complaint(h, a->serial, missing, sizeof(missing))[0])
+		snprintf(c->warning, sizeof(c->warning), "%s %s", h->name, missing);
 	/* What ran here before is not judged again; what a directive brings back may be new here. */
 	if ((!back || !a->commit) &&
 	    watch_new(h->all->watches, bundle, buf, len, NULL, &c->watch) < 0)
@@ -459,6 +465,7 @@ int verb_rollback(struct hotfixes *all, const char *name, uint64_t to, const cha
 	a.serial = to;
 	a.commit = was; /* else it is tried, like anything that never ran here */
 	a.directed = !was;
+	a.goes_on = was;
 	r = start_stage(h, was ? "rollback" : "apply", &a, was, reason, reterr_fail);
 	if (r == 0)
 		*ret_change = h->change.id;
@@ -580,10 +587,10 @@ int verb_remove(struct hotfixes *all, const char *name, uint64_t serial, uint32_
 			 hotfix_live_serial(h));
 		return fail_hint(reterr_fail, "hotfixctl disable %s first", name);
 	}
+	h->change.forget = true;
 	r = change_begin(h, "remove", 0, actor_uid, false, reterr_fail);
 	if (r < 0)
 		return r;
-	h->change.forget = true;
 	*ret_change = h->change.id;
 	change_take_off(h);
 	return 0;
@@ -688,8 +695,10 @@ int verb_resume(struct hotfixes *all, uint32_t actor_uid, struct fail *reterr_fa
 int verb_restore(struct hotfix *h, const struct store_hotfix *row, const char *reason,
 		 struct fail *reterr_fail)
 {
-	struct verb_apply a = {
-		.serial = row->committed_serial, .commit = true, .observe = row->observe};
+	struct verb_apply a = {.serial = row->committed_serial,
+			       .commit = true,
+			       .observe = row->observe,
+			       .goes_on = true};
 
 	return start_stage(h, "restore", &a, true, reason, reterr_fail);
 }

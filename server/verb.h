@@ -18,6 +18,7 @@ struct verb_apply {
 	uint64_t serial;   /* 0: newest stored */
 	uint64_t trial_ms; /* 0: the manifest's */
 	bool commit, observe;
+	bool goes_on;  /* what ran until now: what it requires does not bind */
 	bool directed; /* below the high-water mark because a director says so */
 	/* Of a fleet: the directive, spent once all is well; a trial within the manifest's bounds,
 	 * and at least so many calls; what history shows as the reason. */

@@ -30,7 +30,8 @@
  *	  arch		    up to 8 of what uname -m says
  *	  fixed_in	    up to 64 releases whose own code has the fix: "6.12.31" speaks for
  *			    the later releases of 6.12, "6.15" for it and all that follow
- *	requires	  up to 64 names of hot-fixes that must be live
+ *	requires	  up to 64 names of hot-fixes that must be live when it is applied;
+ *			  they may go later, with a warning
  *	conflicts	  up to 64 names that must not be
  *	trial		  {"default_s":60, "min_s":5, "max_s":86400, "min_calls":0}; seconds of
  *			  1 to 604800, min <= default <= max; calls that a trial must have seen

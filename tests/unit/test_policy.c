@@ -169,6 +169,20 @@ static void requires_and_conflicts_look_at_what_is_live(void **state)
 	manifest.n_conflicts = 0;
 }
 
+static void what_ran_until_now_goes_on_without_what_it_requires(void **state)
+{
+	struct policy_facts f = facts();
+
+	(void)state;
+	manifest.requires[0] = "other";
+	manifest.n_requires = 1;
+	f.back = true;
+	assert_int_equal(code_of(&f), FAIL_POLICY); /* enable: nothing of it ran */
+	f.goes_on = true;
+	assert_int_equal(code_of(&f), FAIL_NONE);
+	manifest.n_requires = 0;
+}
+
 static void a_kernel_outside_the_ranges_is_incompatible(void **state)
 {
 	struct policy_facts f = facts();
@@ -278,6 +292,7 @@ int main(void)
 		cmocka_unit_test(an_expired_root_stops_first_attaches_and_nothing_else),
 		cmocka_unit_test(quarantine_and_kill_switch_refuse),
 		cmocka_unit_test(requires_and_conflicts_look_at_what_is_live),
+		cmocka_unit_test(what_ran_until_now_goes_on_without_what_it_requires),
 		cmocka_unit_test(a_kernel_outside_the_ranges_is_incompatible),
 		cmocka_unit_test(one_version_raises_serials_only_so_far),
 		cmocka_unit_test(a_directive_binds_whom_it_is_for_once_and_in_time),
