@@ -16,6 +16,7 @@
 #include "lib/io.h"
 #include "lib/json.h"
 #include "lib/plain.h"
+#include "lib/plural.h"
 #include "store/bundle.h"
 #include "store/dsse.h"
 
@@ -142,9 +143,10 @@ static bool describe_trial(const struct cli *c, const char *name, char *ret_line
 	whole = (uint64_t)json_integer_value(json_object_get(doc, "trial_ms"));
 	left = (uint64_t)json_integer_value(json_object_get(doc, "trial_left_ms"));
 	if (left <= whole)
-		snprintf(ret_line, len, "on trial: %s of %s, %s calls so far%s%s",
+		snprintf(ret_line, len, "on trial: %s of %s, %s call%s so far%s%s",
 			 text_seconds(whole - left), text_seconds(whole), text_count(calls),
-			 text_of(doc, "reason")[0] ? "; " : "", text_of(doc, "reason"));
+			 plural(calls), text_of(doc, "reason")[0] ? "; " : "",
+			 text_of(doc, "reason"));
 	return left == 0 && text_of(doc, "reason")[0];
 }
 

@@ -142,10 +142,10 @@ int inspect_run_verify(struct cli *c, const struct args *a, struct fail *reterr_
 		return cli_print_json(doc, reterr_fail);
 	}
 	printf("%s: good: %s serial %" PRIu64 ", signed as root %" PRIu64
-	       " of %s asks (%u of %zu keys), object as declared\n",
+	       " of %s asks (%u of %s), object as declared\n",
 	       text_safe(args_at(a, 0)), text_safe(b->manifest->name), b->manifest->serial,
 	       trust->version, text_safe(source), trust->release.threshold,
-	       trust->release.n_keys);
+	       text_n(trust->release.n_keys, "key"));
 	return 0;
 }
 
@@ -248,7 +248,7 @@ static void print_bundle(const struct cli *c, const struct bundle *b, const stru
 		       m->cc_default ? ", becomes the default" : "");
 	print_field("object", text_bytes(b->object_len));
 	if (!audit_fail)
-		printf("%-12s %zu maps, license %s%s\n", "", audit->n_maps,
+		printf("%-12s %s, license %s%s\n", "", text_n(audit->n_maps, "map"),
 		       text_safe(audit->license),
 		       audit->uses_hotfix_header ? ", uses hotfix.bpf.h" : "");
 	bytes_to_hex(b->digest, sizeof(b->digest), hex);
@@ -305,8 +305,8 @@ void inspect_print_root(const json_t *root)
 		role = json_object_get(json_object_get(root, "roles"), roles[i]);
 		if (!role)
 			continue;
-		printf("%-12s %s of %zu keys\n", roles[i], text_of(role, "threshold"),
-		       json_array_size(json_object_get(role, "keys")));
+		printf("%-12s %s of %s\n", roles[i], text_of(role, "threshold"),
+		       text_n(json_array_size(json_object_get(role, "keys")), "key"));
 		json_array_foreach(json_object_get(role, "keys"), k, key)
 			print_key(key, json_object_get(role, "scopes"));
 	}

@@ -1006,8 +1006,7 @@ int remote_run_migrate(struct cli *c, const struct args *a, struct fail *reterr_
 	bytes_to_hex(digest[0], BYTES_SHA256, hex);
 	doc = json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "sha256", hex);
 	return done(c, doc, reterr_fail,
-		    "%" PRIu64
-		    " rows were copied; both have the digest %s. Start the controllers "
+		    "copied %s; both have the digest %s. Start the controllers "
 		    "on the new one, and keep the old one away from them",
-		    rows, hex);
+		    text_n(rows, "row"), hex);
 }

@@ -194,9 +194,9 @@ static void print_plan(const struct cli *c, const json_t *plan, bool all)
 	const json_t *v;
 	size_t i;
 
-	printf("%s@%s: %s of %zu hosts, at most %s at a time\n\n", text_of(plan, "name"),
+	printf("%s@%s: %s of %s, at most %s at a time\n\n", text_of(plan, "name"),
 	       text_of(plan, "serial"), text_of(plan, "eligible"),
-	       json_object_size(json_object_get(plan, "hosts")),
+	       text_n(json_object_size(json_object_get(plan, "hosts")), "host"),
 	       text_of(plan, "max_in_flight"));
 	json_array_foreach(json_object_get(plan, "waves"), i, v)
 		print_wave(t, plan, v, all);
@@ -534,9 +534,9 @@ static void print_status(const struct cli *c, const json_t *doc)
 	roll_describe_finding(doc, text, sizeof(text));
 	if (text[0])
 		printf("%s\n", text);
-	printf("%s hosts, %s of at most %s under way, %s failed\n", text_of(doc, "eligible"),
-	       text_of(doc, "in_flight"), text_of(doc, "max_in_flight"),
-	       text_of(doc, "failed"));
+	printf("%s, %s of at most %s under way, %s failed\n",
+	       text_n_of(doc, "eligible", "host"), text_of(doc, "in_flight"),
+	       text_of(doc, "max_in_flight"), text_of(doc, "failed"));
 	print_counts(json_object_get(doc, "excluded"), "left out");
 	print_counts(json_object_get(doc, "deferred"), "later");
 	putchar('\n');

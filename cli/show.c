@@ -619,11 +619,10 @@ static int compare_head(struct cli *c, const char *path, const json_t *verified,
 	hash = text_of(json_array_get(json_object_get(doc, "rows"), 0), "hash");
 	bytes_to_hex(head.head, sizeof(head.head), hex);
 	if (!hash[0]) {
-		fail_set(
-			f, FAIL_BAD_DIGEST,
-			"the end of the audit log was cut off: it has %s rows, and row %" PRIu64
-			" was there when %s was saved",
-			text_of(verified, "rows"), head.seq, path);
+		fail_set(f, FAIL_BAD_DIGEST,
+			 "the end of the audit log was cut off: it has %s, and row %" PRIu64
+			 " was there when %s was saved",
+			 text_n_of(verified, "rows", "row"), head.seq, path);
 		return fail_hint(f, "keep a copy of the database, and what was exported");
 	}
 	if (strcmp(hash, hex) != 0)
@@ -670,11 +669,12 @@ static int verify_audit(struct cli *c, const char *saved, struct fail *f)
 	if (!ok)
 		return refuse_audit(doc, f);
 	if (c->context)
-		printf("the audit log is whole: %s rows, head %s\n", text_of(doc, "rows"),
+		printf("the audit log is whole: %s, head %s\n", text_n_of(doc, "rows", "row"),
 		       text_of(doc, "head"));
 	else
-		printf("the audit log is whole: %s rows, head %s, %s of them signed for by %.16s\n",
-		       text_of(doc, "rows"), text_of(doc, "head"), text_of(doc, "checkpoints"),
+		printf("the audit log is whole: %s, head %s, %s of them signed for by %.16s\n",
+		       text_n_of(doc, "rows", "row"), text_of(doc, "head"),
+		       text_of(doc, "checkpoints"),
 		       text_of(json_object_get(doc, "host"), "id"));
 	return 0;
 }

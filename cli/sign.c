@@ -367,9 +367,9 @@ static int write_root(struct cli *c, const struct args *a, const struct trust *t
 
 		return cli_print_json(doc, f);
 	}
-	printf("%s: hot-fixes need %u of %zu release keys, the next root %u of %zu root keys\n",
-	       text_safe(out), t->release.threshold, t->release.n_keys, t->root.threshold,
-	       t->root.n_keys);
+	printf("%s: hot-fixes need %u of %s, the next root %u of %s\n", text_safe(out),
+	       t->release.threshold, text_n(t->release.n_keys, "release key"),
+	       t->root.threshold, text_n(t->root.n_keys, "root key"));
 	if (made)
 		printf("on each host: hotfixctl trust import %s\n", text_safe(out));
 	else
@@ -628,10 +628,10 @@ int sign_trust_status(struct cli *c, const struct args *a, struct fail *reterr_f
 
 		return cli_print_json(doc, reterr_fail);
 	}
-	printf("%s: status %" PRIu64 " of the fleet %s, %zu hot-fixes\n"
+	printf("%s: status %" PRIu64 " of the fleet %s, %s\n"
 	       "on each host: hotfixctl trust import %s\n",
-	       text_safe(out), status->version, status->fleet, status->n_entries,
-	       text_safe(out));
+	       text_safe(out), status->version, status->fleet,
+	       text_n(status->n_entries, "hot-fix"), text_safe(out));
 	return 0;
 }
 
@@ -793,7 +793,8 @@ int sign_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 		doc = json_pack("{s:s, s:O}", "file", out, "key_ids", ids);
 		return cli_print_json(doc, reterr_fail);
 	}
-	printf("%s: now with %zu signatures\n", text_safe(out), dsse_n_signatures(d.envelope));
+	printf("%s: now with %s\n", text_safe(out),
+	       text_n(dsse_n_signatures(d.envelope), "signature"));
 	for (size_t i = 0; i < dsse_n_signatures(d.envelope); i++)
 		printf("  %.16s\n", text_safe(dsse_keyid(d.envelope, i)));
 	return 0;

@@ -152,7 +152,7 @@ static int print_versions(struct cli *c, const struct versions *all, size_t n_ho
 	doc = json_pack("{s:I, s:o}", "hosts", (json_int_t)n_hosts, "versions", versions);
 	if (!t)
 		return cli_print_json(doc, f);
-	printf("%zu hosts\n\n", n_hosts);
+	printf("%s\n\n", text_n(n_hosts, "host"));
 	if (all->n == 0)
 		cli_note(c,
 			 "no host has anything, and nothing is in stock; hotfixctl stock add "

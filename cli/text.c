@@ -78,6 +78,20 @@ const char *text_count(uint64_t n)
 	return b;
 }
 
+const char *text_n(uint64_t n, const char *one)
+{
+	const char *more = one[0] && one[strlen(one) - 1] == 'x' ? "es" : "s";
+	char *b = buffer();
+
+	snprintf(b, BUFFER_BYTES, "%" PRIu64 " %s%s", n, one, n == 1 ? "" : more);
+	return b;
+}
+
+const char *text_n_of(const json_t *o, const char *key, const char *one)
+{
+	return text_n((uint64_t)json_integer_value(json_object_get(o, key)), one);
+}
+
 const char *text_bytes(uint64_t n)
 {
 	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};

@@ -20,6 +20,9 @@ const char *text_safe(const char *s); /* a copy made plain (lib/plain.h); "" for
 
 const char *text_of(const json_t *o, const char *key); /* text_safe() of a member, "" if none */
 const char *text_u64(uint64_t n);
+/* "1 host", "12 hosts"; of a field: 0 when it is not there. */
+const char *text_n(uint64_t n, const char *one);
+const char *text_n_of(const json_t *o, const char *key, const char *one);
 const char *text_count(uint64_t n);		      /* 1234567 -> "1 234 567" */
 const char *text_bytes(uint64_t n);		      /* "12.3 KiB" */
 const char *text_seconds(uint64_t ms);		      /* "12 s", "3 min", "2 h 5 min" */

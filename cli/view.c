@@ -249,8 +249,8 @@ static void draw_all(struct screen *s, const struct watch *w)
 	put(s, text_color(color, "bold"), line);
 	snprintf(line, sizeof(line), "%s%s%s", state, waits[0] ? ", " : "", waits);
 	put(s, text_color(color, tone ? tone : ""), line);
-	snprintf(line, sizeof(line), "%s hosts, %s of at most %s under way, %s failed%s",
-		 text_of(doc, "eligible"), text_of(doc, "in_flight"),
+	snprintf(line, sizeof(line), "%s, %s of at most %s under way, %s failed%s",
+		 text_n_of(doc, "eligible", "host"), text_of(doc, "in_flight"),
 		 text_of(doc, "max_in_flight"), text_of(doc, "failed"),
 		 w->away_ms ? "   (the controller does not answer)" : "");
 	put(s, "", line);

@@ -8,6 +8,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/plural.h"
 #include "server/drift.h"
 #include "server/outcome.h"
 #include "server/require.h"
@@ -412,9 +413,10 @@ static void explain(const struct hotfix_change *c, const struct trial_facts *f,
 	}
 	if (f->calls < f->min_calls) {
 		fail_set(fail, FAIL_UNHEALTHY,
-			 "the version was called %" PRIu64 " times, too rarely to be judged"
-			 " within the longest trial: %" PRIu64 " are demanded",
-			 f->calls, f->min_calls);
+			 "the version was called %" PRIu64 " time%s, too rarely to be judged"
+			 " within the longest trial: %" PRIu64 " %s demanded",
+			 f->calls, plural(f->calls), f->min_calls,
+			 f->min_calls == 1 ? "is" : "are");
 		return;
 	}
 	watch_explain_missing(c->watch, missing, sizeof(missing));

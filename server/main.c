@@ -98,8 +98,8 @@ static void on_restored(void *cookie)
 
 	log_event(LOG_NOTICE, "ready socket=%s adopted=%zu", d->config.socket,
 		  d->report.adopted);
-	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fixes adopted from the kernel",
-		   d->report.adopted);
+	sd_notifyf(0, "READY=1\nSTATUS=%zu hot-fix%s adopted from the kernel",
+		   d->report.adopted, d->report.adopted == 1 ? "" : "es");
 	record_start(d->record);
 }
 

@@ -264,8 +264,8 @@ const char *report_trial_waits(struct hotfixes *all, const struct hotfix *h, cha
 	live_slots(all->bpffs, h->name, add_calls, &calls);
 	if (calls.n >= h->change.min_calls)
 		return NULL;
-	snprintf(ret_text, room, "waits for calls: %" PRIu64 " are demanded",
-		 h->change.min_calls);
+	snprintf(ret_text, room, "waits for calls: %" PRIu64 " %s demanded",
+		 h->change.min_calls, h->change.min_calls == 1 ? "is" : "are");
 	return "CALLS";
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/plural.h"
 #include "store/bytes.h"
 
 #define MAGIC_BYTES  8
@@ -166,8 +167,8 @@ static int check_scopes(const struct bundle *b, const struct trust *trust, struc
 			&payload, &len, NULL) == 0)
 		return 0;
 	fail_set(f, FAIL_BAD_SIGNATURE,
-		 "bundle: signed by fewer than %u keys that may sign %s with its hooks",
-		 role.threshold, m->name);
+		 "bundle: signed by fewer than %u key%s that may sign %s with its hooks",
+		 role.threshold, plural(role.threshold), m->name);
 	return fail_hint(f, "`hotfixctl trust show` lists the scopes of the release keys.");
 }
 

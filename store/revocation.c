@@ -6,6 +6,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/plain.h"
+#include "lib/plural.h"
 #include "store/bytes.h"
 #include "store/manifest.h"
 
@@ -81,8 +82,8 @@ int revocation_open(const void *envelope, size_t len, const struct trust *trust,
 	if (dsse_verify(d, DSSE_TYPE_REVOCATION, role.keys, role.n_keys, role.threshold,
 			&payload, &payload_len, NULL) < 0)
 		return fail_set(reterr_fail, FAIL_BAD_SIGNATURE,
-				"revocation: signed by fewer than %u keys whose scopes fit %s",
-				role.threshold, v.name);
+				"revocation: signed by fewer than %u key%s whose scopes fit %s",
+				role.threshold, plural(role.threshold), v.name);
 	*ret_revocation = v;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "lib/clock.h"
 #include "lib/hook.h"
 #include "lib/json.h"
+#include "lib/plural.h"
 #include "store/bytes.h"
 
 #define ROOT "root"
@@ -425,8 +426,9 @@ const char *trust_warning(const struct trust *t, uint64_t now_ms, char *out, siz
 			 "for the first time",
 			 t->version, stamp);
 	else
-		snprintf(out, room, "root %" PRIu64 " expires at %s, in %" PRIu64 " days",
-			 t->version, stamp, (t->expires_ms - now_ms) / day_ms);
+		snprintf(out, room, "root %" PRIu64 " expires at %s, in %" PRIu64 " day%s",
+			 t->version, stamp, (t->expires_ms - now_ms) / day_ms,
+			 plural((t->expires_ms - now_ms) / day_ms));
 	return out;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/plural.h"
 #include "server/controller/rollout.h"
 
 #define MINUTE_MS 60000
@@ -200,14 +201,16 @@ bool losses_judge(struct losses *l, uint64_t now_ms, char ret_why[LOSSES_WHY_BYT
 		twalk_r(l->domains, find_worst, l);
 	if (l->opts.oopses && l->bad > l->opts.oopses) {
 		snprintf(ret_why, LOSSES_WHY_BYTES,
-			 "the kernels of %zu hosts oopsed within a minute, more than %" PRIu64,
-			 l->bad, l->opts.oopses);
+			 "the kernels of %zu host%s oopsed within a minute, more than %" PRIu64,
+			 l->bad, plural(l->bad), l->opts.oopses);
 		return true;
 	}
 	if (l->worst)
-		snprintf(ret_why, LOSSES_WHY_BYTES,
-			 "%zu of %zu hosts of the failure domain \"%s\" fell silent, more than "
-			 "%" PRIu64 " %%",
-			 l->worst->silent, l->worst->there, l->worst->name, l->opts.percent);
+		snprintf(
+			ret_why, LOSSES_WHY_BYTES,
+			"%zu of %zu host%s of the failure domain \"%s\" fell silent, more than "
+			"%" PRIu64 " %%",
+			l->worst->silent, l->worst->there, plural(l->worst->there),
+			l->worst->name, l->opts.percent);
 	return l->worst;
 }

@@ -253,9 +253,10 @@ static int none_eligible(struct call *call)
 			most = why;
 		}
 	}
-	oper_fail(call, FAIL_POLICY, "no host is eligible: %zu are known%s%s%s",
-		  json_object_size(p->hosts), most ? ", most are excluded for: " : "",
-		  most ? most : "", p->unreported ? " (some have not reported yet)" : "");
+	oper_fail(call, FAIL_POLICY, "no host is eligible: %zu %s known%s%s%s",
+		  json_object_size(p->hosts), json_object_size(p->hosts) == 1 ? "is" : "are",
+		  most ? ", most are excluded for: " : "", most ? most : "",
+		  p->unreported ? " (some have not reported yet)" : "");
 	return oper_hint(call, "hotfixctl rollout plan tells why for each");
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/plain.h"
+#include "lib/plural.h"
 
 /* ---- states ------------------------------------------------------------------------ */
 
@@ -284,7 +285,8 @@ void rollout_forgive(struct rollout *r)
 static void go_approval(struct rollout *r)
 {
 	if (r->n_approvals >= r->spec.approvals)
-		rollout_enter(r, ROLLOUT_SCHEDULED, "APPROVED", "by %zu users", r->n_approvals);
+		rollout_enter(r, ROLLOUT_SCHEDULED, "APPROVED", "by %zu user%s", r->n_approvals,
+			      plural(r->n_approvals));
 }
 
 static void go_start(struct rollout *r)
@@ -297,8 +299,9 @@ static void go_start(struct rollout *r)
 	} else if (!r->eligible) {
 		rollout_enter(r, ROLLOUT_FAILED, "NO_HOSTS", "no host is eligible");
 	} else {
-		rollout_enter(r, ROLLOUT_WAVE_STARTING, "STARTED", "%zu hosts are eligible",
-			      r->eligible);
+		rollout_enter(r, ROLLOUT_WAVE_STARTING, "STARTED", "%zu host%s %s eligible",
+			      r->eligible, plural(r->eligible),
+			      r->eligible == 1 ? "is" : "are");
 		rollout_new_wave(r, 0);
 	}
 }

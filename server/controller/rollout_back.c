@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "server/controller/rollout_private.h"
+#include "lib/plural.h"
 
 /* The version runs there, or may: it is in doubt until the host says otherwise. */
 bool rollout_has_it(const struct rollout *r, const struct rollout_host *h)
@@ -38,7 +39,8 @@ void rollout_back_begin(struct rollout *r, enum rollout_scope scope, const char 
 		rollout_touch(r, h);
 	}
 	if (scope != ROLLOUT_NOTHING)
-		rollout_enter(r, ROLLOUT_ROLLING_BACK, code, "%zu hosts", r->back);
+		rollout_enter(r, ROLLOUT_ROLLING_BACK, code, "%zu host%s", r->back,
+			      plural(r->back));
 }
 
 /* NULL: what was there before may come back. */
@@ -81,21 +83,22 @@ void rollout_back_go(struct rollout *r)
 	if (r->state == ROLLOUT_ABORTING) { /* those that have begun come to their end */
 		if (!r->in_flight || overdue)
 			rollout_enter(r, ROLLOUT_ABORTED, overdue ? "PROGRESS" : "ENDED",
-				      "%zu hosts have it", r->count[HOST_COMMITTED]);
+				      "%zu host%s it", r->count[HOST_COMMITTED],
+				      r->count[HOST_COMMITTED] == 1 ? " has" : "s have");
 		return;
 	}
 	if (r->state != ROLLOUT_ROLLING_BACK) {
 		if (r->back_ready.n || (!r->back && r->state == ROLLOUT_ROLLBACK_INCOMPLETE))
-			rollout_enter(r, ROLLOUT_ROLLING_BACK, "GOES_ON", "%zu hosts are left",
-				      r->back);
+			rollout_enter(r, ROLLOUT_ROLLING_BACK, "GOES_ON", "%zu host%s left",
+				      r->back, r->back == 1 ? " is" : "s are");
 		return;
 	}
 	send_back(r);
 	if (!r->back && !r->in_flight)
-		rollout_enter(r, ROLLOUT_ROLLED_BACK, "DONE", "%zu hosts went back",
-			      r->count[HOST_ROLLED_BACK]);
+		rollout_enter(r, ROLLOUT_ROLLED_BACK, "DONE", "%zu host%s went back",
+			      r->count[HOST_ROLLED_BACK], plural(r->count[HOST_ROLLED_BACK]));
 	else if (overdue || (!r->back_ready.n && !r->back_in_flight && !r->in_flight))
 		rollout_enter(r, ROLLOUT_ROLLBACK_INCOMPLETE,
 			      overdue ? "PROGRESS" : "HOSTS_LEFT",
-			      "%zu hosts could not go back yet", r->back);
+			      "%zu host%s could not go back yet", r->back, plural(r->back));
 }

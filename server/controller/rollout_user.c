@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "server/controller/rollout_private.h"
+#include "lib/plural.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -17,8 +18,8 @@ int rollout_on_submit(struct rollout *r, const struct rollout_event *ev,
 	(void)ev;
 	if (r->state != ROLLOUT_DRAFT)
 		return refuse(r, "submitted", reterr_fail);
-	rollout_enter(r, ROLLOUT_PENDING_APPROVAL, "SUBMITTED", "%" PRIu64 " approvals needed",
-		      r->spec.approvals);
+	rollout_enter(r, ROLLOUT_PENDING_APPROVAL, "SUBMITTED", "%" PRIu64 " approval%s needed",
+		      r->spec.approvals, plural(r->spec.approvals));
 	return 0;
 }
 
@@ -163,7 +164,7 @@ int rollout_on_retry(struct rollout *r, const struct rollout_event *ev,
 	}
 	if (!n)
 		return fail_set(reterr_fail, FAIL_NOT_FOUND, "no such host has failed");
-	rollout_note(r, NULL, "RETRY", false, "%zu hosts: %s", n, ev->reason);
+	rollout_note(r, NULL, "RETRY", false, "%zu host%s: %s", n, plural(n), ev->reason);
 	return 0;
 }
 
@@ -174,8 +175,8 @@ int rollout_on_undo(struct rollout *r, const struct rollout_event *ev, struct fa
 	if (ev->newer >= r->spec.rollback_window)
 		return fail_set(reterr_fail, FAIL_CONFLICT,
 				"rollout %s is %" PRIu64
-				" rollouts back, its window is %" PRIu64,
-				r->id, ev->newer, r->spec.rollback_window);
+				" rollout%s back, its window is %" PRIu64,
+				r->id, ev->newer, plural(ev->newer), r->spec.rollback_window);
 	rollout_back_begin(r, ROLLOUT_ALL, "UNDO", ev->reason);
 	return 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "server/controller/rollout_private.h"
+#include "lib/plural.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -151,8 +152,8 @@ static void start_wave(struct rollout *r)
 		}
 		rollout_new_wave(r, r->wave + 1);
 	}
-	rollout_enter(r, ROLLOUT_WAVE_ATTACHING, "WAVE", "%s: %zu hosts",
-		      r->spec.wave[r->wave].name, r->members);
+	rollout_enter(r, ROLLOUT_WAVE_ATTACHING, "WAVE", "%s: %zu host%s",
+		      r->spec.wave[r->wave].name, r->members, plural(r->members));
 }
 
 /* Of the canaries at least one must have come that far, unless nobody is left to wait for. */

@@ -351,7 +351,7 @@ test_a_gate_waits_for_somebody_and_an_abort_is_final() {
 	expect 0 fleetctl --context operator rollout abort "$id" --reason 'a mistake'
 	expect 9 fleetctl rollout watch "$id" --wait 5m
 	expect 0 fleetctl rollout status "$id"
-	says 'gated@1 by admin, aborted$' '^ended .*: [A-Z_]+, .*hosts have it'
+	says 'gated@1 by admin, aborted$' '^ended .*: [A-Z_]+, .*hosts? ha(s|ve) it'
 	expect 9 fleetctl rollout resume "$id"
 	says 'has ended|cannot be resumed'
 }

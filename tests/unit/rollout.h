@@ -41,6 +41,18 @@ static struct rig_host *rig_of(const char *id)
 	return &rig.host[i];
 }
 
+/* "1 hosts", at the beginning or behind a blank */
+static bool rig_miscounts(const char *text)
+{
+	static const char *const many[] = {"1 hosts", "1 users", "1 approvals", "1 rollouts"};
+	const char *p;
+
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		if ((p = strstr(text, many[i])) && (p == text || p[-1] == ' '))
+			return true;
+	return false;
+}
+
 static void rig_take_effects(void)
 {
 	for (size_t i = 0; i < rig.fx.n_words; i++) {
@@ -59,6 +71,8 @@ static void rig_take_effects(void)
 			len = 0;
 		snprintf(rig.codes + len, sizeof(rig.codes) - len, " %s ",
 			 rig.fx.audit[i].code);
+		if (rig_miscounts(rig.fx.audit[i].text))
+			fail_msg("%s: %s", rig.fx.audit[i].code, rig.fx.audit[i].text);
 	}
 }
 

@@ -375,6 +375,10 @@ static void a_broken_audit_log_exits_4(void **state)
 					     "{\"ok\":true,\"rows\":7,\"head\":\"abcd\"}",
 					     false},
 					    {0}};
+	static const struct reply one[] = {{"GET /v1/audit/verify", 200,
+					    "{\"ok\":true,\"rows\":1,\"head\":\"abcd\"}",
+					    false},
+					   {0}};
 	static const struct reply bad[] = {
 		{"GET /v1/audit/verify", 200, "{\"ok\":false,\"bad_seq\":4}", false}, {0}};
 
@@ -382,6 +386,10 @@ static void a_broken_audit_log_exits_4(void **state)
 	start_server(good);
 	assert_int_equal(RUN("audit", "--verify"), 0);
 	assert_non_null(strstr(out, "7 rows"));
+	stop_server();
+	start_server(one);
+	assert_int_equal(RUN("audit", "--verify"), 0);
+	assert_non_null(strstr(out, " 1 row, "));
 	stop_server();
 	start_server(bad);
 	assert_int_equal(RUN("audit", "--verify"), 4);

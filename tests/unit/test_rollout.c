@@ -22,6 +22,20 @@ static void a_rollout_reaches_every_host_and_succeeds(void **state)
 	rig_end();
 }
 
+static void of_one_host_is_spoken_as_of_one(void **state)
+{
+	(void)state;
+	rig_begin("");
+	rig_join_many(1, "6.1", 1);
+	rig_start();
+	rig_run(24 * HOUR_MS);
+	assert_rollout(SUCCEEDED);
+	DO(UNDO, .actor = "bob", .reason = "x");
+	rig_obey();
+	assert_rollout(ROLLED_BACK);
+	rig_end();
+}
+
 static void default_waves_are_the_canaries_then_1_10_50_and_100_percent(void **state)
 {
 	static const size_t hosts[] = {1, 1, 28, 120, 150};
@@ -1795,6 +1809,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rollout_reaches_every_host_and_succeeds),
+		cmocka_unit_test(of_one_host_is_spoken_as_of_one),
 		cmocka_unit_test(default_waves_are_the_canaries_then_1_10_50_and_100_percent),
 		cmocka_unit_test(waves_bake_as_long_as_they_should),
 		cmocka_unit_test(a_critical_rollout_bakes_shorter),
