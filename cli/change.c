@@ -728,10 +728,163 @@ int change_run_rollback(struct cli *c, const struct args *a, struct fail *reterr
 	return simple(c, a, "rollback", body, true, reterr_fail);
 }
 
+/* ---- disable --all ---- */
+
+/* It runs, is being changed, or would come again by itself. */
+static bool is_on(const json_t *hotfix)
+{
+	return json_is_integer(json_object_get(hotfix, "live_serial")) ||
+	       json_object_get(hotfix, "change") ||
+	       (json_is_integer(json_object_get(hotfix, "committed_serial")) &&
+		strcmp(text_of(hotfix, "state"), "disabled") != 0);
+}
+
+static bool names_any(const json_t *names, const json_t *left)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name)
+		if (json_object_get(left, json_string_value(name)))
+			return true;
+	return false;
+}
+
+/* The next one that nobody requires who is left; of those that require each other, the first. */
+static const char *next_of(const json_t *left)
+{
+	const char *name, *first = NULL;
+	json_t *required_by;
+
+	json_object_foreach((json_t *)(uintptr_t)left, name, required_by) {
+		if (!names_any(required_by, left))
+			return name;
+		first = first ? first : name;
+	}
+	return first;
+}
+
+/*
+ * Through the same door as any other. *ret_doc is the change, or the error that it was answered with.
+ * Returns 0, an exit status or -errno with f, as a handler does; what is for people is said.
+ */
+static int disable_one(struct cli *c, const char *name, const json_t *body, json_t **ret_doc,
+		       struct fail *f)
+{
+	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
+	char what[128], path[128];
+	struct follow w = {.c = c,
+			   .name = name,
+			   .what = what,
+			   .deadline_ms = now_ms() + STEP_LIMIT_MS,
+			   .asks_back = true};
+	AUTO_JSON json_t *answer = NULL, *error = NULL;
+	int r;
+
+	if (!text)
+		return fail_set(f, FAIL_INTERNAL, "out of memory");
+	snprintf(what, sizeof(what), "disable %s", name);
+	snprintf(path, sizeof(path), "/v1/hotfixes/%s/disable", name);
+	show_line(&w, "under way");
+	r = client_call(c,
+			&(struct client_call){.method = "POST",
+					      .path = path,
+					      .body = text,
+					      .body_len = strlen(text),
+					      .timeout_ms = STEP_LIMIT_MS,
+					      .reterr_doc = &error},
+			&answer, f);
+	clear_line(&w);
+	if (r == 0)
+		w.id = (uint64_t)json_integer_value(json_object_get(answer, "change"));
+	if (r == 0 && w.id && !is_over(answer)) {
+		json_decref(answer);
+		answer = NULL;
+		r = follow(&w, &answer, f);
+	}
+	if (r == -EINTR)
+		return interrupted(&w);
+	if (r < 0) {
+		print_warning(c, error);
+		*ret_doc = error ? take_ptr(error) : fail_to_json(f);
+		return r;
+	}
+	*ret_doc = json_incref(answer);
+	if (!c->json)
+		return report(&w, answer, f);
+	return strcmp(outcome_of(answer), "rolled_back") == 0 ? 0 : exit_of(answer, f);
+}
+
+static int disable_all(struct cli *c, const struct args *a, struct fail *f)
+{
+	AUTO_JSON json_t *doc = NULL, *left = json_object(), *done = json_array();
+	AUTO_JSON json_t *body = reason_body(a);
+	const json_t *h;
+	const char *next;
+	int status = 0, r;
+	size_t i;
+
+	cli_catch_interrupt();
+	r = client_get(c, &doc, f, "/v1/status");
+	if (r < 0)
+		return r;
+	json_array_foreach(json_object_get(doc, "hotfixes"), i, h)
+		if (is_on(h))
+			json_object_set(left, text_of(h, "name"),
+					json_object_get(h, "required_by")
+						? json_object_get(h, "required_by")
+						: json_null());
+	if (!c->json && !json_object_size(left))
+		printf("nothing runs on this host\n");
+	while ((next = next_of(left))) {
+		AUTO_JSON json_t *one = NULL;
+		char name[HOOK_NAME_MAX + 1];
+		struct fail why = {0};
+
+		snprintf(name, sizeof(name), "%s", next);
+		json_object_del(left, name);
+		r = disable_one(c, name, body, &one, &why);
+		if (r < 0 && why.code == FAIL_UNREACHABLE) {
+			*f = why; /* nor would it be for the others */
+			return r;
+		}
+		if (r == CLI_EXIT_INTERRUPTED)
+			return r;
+		if (r < 0 && !c->json) {
+			struct fail named = {0};
+
+			fail_set(&named, why.code, "disable %s: %s", name, why.message);
+			if (why.hint[0])
+				fail_hint(&named, "%s", why.hint);
+			cli_print_fail(c, &named);
+		}
+		if (r && !status)
+			status = r < 0 ? fail_exit(why.code) : r;
+		if (one) {
+			json_object_set_new(one, "name", json_string(name));
+			json_array_append(done, one);
+		}
+	}
+	json_decref(doc);
+	doc = c->json ? json_pack("{s:O}", "changes", done) : NULL;
+	if (doc && cli_print_json(doc, f) < 0)
+		return -EIO;
+	return status;
+}
+
 int change_run_disable(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
-	AUTO_JSON json_t *body = reason_body(a);
+	AUTO_JSON json_t *body = NULL;
 
+	if (args_given(a, "--all") && args_count(a))
+		return fail_set(reterr_fail, FAIL_USAGE, "--all or a NAME, not both");
+	if (args_given(a, "--all"))
+		return disable_all(c, a, reterr_fail);
+	if (!args_count(a)) {
+		fail_set(reterr_fail, FAIL_USAGE, "disable needs NAME");
+		return fail_hint(reterr_fail, "or --all; hotfixctl status shows what runs");
+	}
+	body = reason_body(a);
 	return simple(c, a, "disable", body, true, reterr_fail);
 }
 

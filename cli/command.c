@@ -152,6 +152,12 @@ static const struct opt rollback_opts[] = {
 
 static const struct opt reason_opts[] = { OPT_REASON, OPT_END };
 
+static const struct opt disable_opts[] = {
+	{ "--all", 0, OPT_FLAG, NULL, "whatever runs, or would come again by itself" },
+	OPT_REASON,
+	OPT_END,
+};
+
 static const struct opt history_opts[] = {
 	{ "--change", 0, OPT_VALUE, "ID", "one change, with evidence and verifier log" },
 	{ "--limit", 0, OPT_VALUE, "N", "at most this many, newest first (100)" },
@@ -369,10 +375,13 @@ const struct command command_table[] = {
 	 "In a trial: ends it. Else back to the version committed before this one, or to\n"
 	 "the one that --to names, which this host must have committed once.",
 	 "hotfixctl rollback cve-2026-31431-copyfail --reason \"breaks backup\"\n"},
-	{"disable", change_run_disable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES,
-	 reason_opts, "take a hot-fix off; it stays stored",
-	 "It stays off over restarts and reboots until enable or apply.",
-	 "hotfixctl disable my-cubic --reason \"measuring without\"\n"},
+	{"disable", change_run_disable, COMMAND_CHANGE, "[NAME]", 0, 1, COMPLETE_NAMES,
+	 disable_opts, "take a hot-fix off, or all of them; it stays stored",
+	 "It stays off over restarts and reboots until enable or apply. --all takes one after the\n"
+	 "other, those first that no other requires; the exit status is that of the first that\n"
+	 "failed.",
+	 "hotfixctl disable my-cubic --reason \"measuring without\"\n"
+	 "hotfixctl disable --all --reason \"is it one of ours?\"\n"},
 	{"enable", change_run_enable, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,
 	 "make a disabled hot-fix live again", NULL, "hotfixctl enable my-cubic\n"},
 	{"enforce", change_run_enforce, COMMAND_CHANGE, "NAME", 1, 1, COMPLETE_NAMES, NULL,

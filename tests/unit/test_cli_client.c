@@ -590,6 +590,45 @@ static void a_rollback_that_ends_a_trial_is_what_was_asked_for(void **state)
 	assert_int_equal(RUN("commit", "x"), 7);
 }
 
+static void disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind(void **state)
+{
+	static const struct reply replies[] = {
+		{"GET /v1/status", 200,
+		 "{\"hotfixes\":["
+		 "{\"name\":\"base\",\"state\":\"live\",\"live_serial\":1,"
+		 "\"required_by\":[\"needs\",\"off\"]},"
+		 "{\"name\":\"busy\",\"state\":\"stored\",\"change\":3},"
+		 "{\"name\":\"needs\",\"state\":\"trial\",\"live_serial\":2,\"required_by\":[]},"
+		 "{\"name\":\"off\",\"state\":\"disabled\",\"committed_serial\":2},"
+		 "{\"name\":\"only-stored\",\"state\":\"stored\",\"committed_serial\":null},"
+		 "{\"name\":\"later\",\"state\":\"stored\",\"committed_serial\":2}]}",
+		 false},
+		{"POST /v1/hotfixes/busy/disable", 409,
+		 "{\"error\":{\"code\":\"conflict\",\"message\":\"busy is being changed\"}}",
+		 false},
+		{"POST /v1/hotfixes/off", 500, "{}", false},
+		{"POST /v1/hotfixes/only", 500, "{}", false},
+		{"POST /v1/hotfixes/", 200, CHANGE("done", "", ""), false},
+		{0}};
+	static const struct reply none[] = {{"GET /v1/status", 200, "{\"hotfixes\":[]}", false},
+					    {0}};
+
+	(void)state;
+	start_server(replies);
+	assert_int_equal(RUN("disable", "--all", "--reason", "is it one of ours?"), 9);
+	assert_string_equal(out,
+			    "disable needs: done\ndisable base: done\ndisable later: done\n");
+	assert_non_null(strstr(err, "disable busy: busy is being changed"));
+	assert_int_equal(RUN_JSON("disable", "--all"), 9);
+	assert_non_null(strstr(out, "\"conflict\""));
+	assert_int_equal(RUN("disable", "--all", "base"), 2);
+	assert_int_equal(RUN("disable"), 2);
+	stop_server();
+	start_server(none);
+	assert_int_equal(RUN("disable", "--all"), 0);
+	assert_non_null(strstr(out, "nothing runs"));
+}
+
 static void a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach(void **state)
 {
 	static const struct reply good[] = {
@@ -740,6 +779,7 @@ int main(void)
 		T(ctrl_c_ends_the_waiting_and_says_that_the_change_goes_on),
 		T(what_was_asked_for_is_sent),
 		T(a_rollback_that_ends_a_trial_is_what_was_asked_for),
+		T(disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind),
 		T(a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach),
 		T(importing_goes_on_behind_a_bad_file_and_exits_with_its_code),
 		T(events_are_lines),
