@@ -457,6 +457,9 @@ int change_run_trust_import(struct cli *c, const struct args *a, struct fail *re
 					       : FAIL_BAD_FORMAT,
 				"%s: %s", path,
 				r == -EFBIG ? "larger than any root" : strerror(-r));
+	r = inspect_refuse_secret(path, buf, len, reterr_fail);
+	if (r < 0)
+		return r;
 	r = client_call(c,
 			&(struct client_call){
 				.method = "POST",

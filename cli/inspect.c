@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bpf/audit.h"
@@ -17,11 +19,12 @@
 #include "store/bytes.h"
 #include "store/catalog.h"
 #include "store/directive.h"
+#include "store/key.h"
 #include "store/revocation.h"
 
 #define ROOT_DEFAULT "/etc/hotfixd/root.json"
 
-int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
+static int inspect_read(const char *path, uint8_t **ret_buf, size_t *ret_len,
 			struct fail *reterr_fail)
 {
 	int r = io_read_file(path, BUNDLE_BYTES_MAX, ret_buf, ret_len);
@@ -37,6 +40,32 @@ int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
 				: r == -EISDIR ? FAIL_BAD_FORMAT
 					       : FAIL_INTERNAL,
 				"%s: %s", path, strerror(-r));
+	return 0;
+}
+
+int inspect_refuse_secret(const char *path, void *buf, size_t len, struct fail *reterr_fail)
+{
+	if (!key_is_secret_file(buf, len))
+		return 0;
+	explicit_bzero(buf, len);
+	fail_set(reterr_fail, FAIL_BAD_FORMAT, "%s: this is a secret key, and goes nowhere",
+		 path);
+	return fail_hint(reterr_fail, "hotfixctl inspect %s says which one", path);
+}
+
+int inspect_read_bundle(const char *path, uint8_t **ret_buf, size_t *ret_len,
+			struct fail *reterr_fail)
+{
+	AUTO_FREE uint8_t *buf = NULL;
+	size_t len;
+	int r = inspect_read(path, &buf, &len, reterr_fail);
+
+	if (r == 0)
+		r = inspect_refuse_secret(path, buf, len, reterr_fail);
+	if (r < 0)
+		return r;
+	*ret_buf = take_ptr(buf);
+	*ret_len = len;
 	return 0;
 }
 
@@ -419,6 +448,59 @@ static int inspect_document(const struct cli *c, const struct dsse *d, struct fa
 	return 0;
 }
 
+/* --- keys ----------------------------------------------------------------------------- */
+
+static int inspect_secret_key(const struct cli *c, const char *path, const void *buf,
+			      size_t len, struct fail *f)
+{
+	struct key_about about;
+	char id[KEY_ID_BYTES], public[64];
+	AUTO_JSON json_t *doc = NULL;
+	struct stat st = {0};
+	int r = key_about(path, buf, len, &about, f);
+
+	if (r < 0)
+		return r;
+	key_id(&about.public, id);
+	key_public_format(&about.public, public);
+	stat(path, &st);
+	if (c->json) {
+		doc = json_pack("{s:s, s:b, s:s, s:s}", "kind", "secret key", "encrypted",
+				(int)about.sealed, "keyid", id, "public", public);
+		return cli_print_json(doc, f);
+	}
+	print_field("secret key",
+		    about.sealed ? "encrypted: its passphrase is asked for when it signs"
+				 : "not encrypted: whoever reads this file can sign");
+	print_field("key id", id);
+	print_field("public", public);
+	if (st.st_mode & 077)
+		cli_note(c, "others may read or change this file (mode %04o): chmod 600 %s",
+			 (unsigned int)(st.st_mode & 07777), path);
+	return 0;
+}
+
+static int inspect_public_key(const struct cli *c, const char *path, struct fail *f)
+{
+	AUTO_JSON json_t *doc = NULL;
+	char id[KEY_ID_BYTES], text[64];
+	struct key_public p;
+	int r = key_public_load(path, &p, f);
+
+	if (r < 0)
+		return r;
+	key_id(&p, id);
+	key_public_format(&p, text);
+	if (c->json) {
+		doc = json_pack("{s:s, s:s, s:s}", "kind", "public key", "keyid", id, "public",
+				text);
+		return cli_print_json(doc, f);
+	}
+	print_field("public key", text);
+	print_field("key id", id);
+	return 0;
+}
+
 int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 {
 	AUTO_FREE struct audit *audit = calloc(1, sizeof(*audit));
@@ -433,9 +515,16 @@ int inspect_run(struct cli *c, const struct args *a, struct fail *reterr_fail)
 
 	if (!audit)
 		return fail_set(reterr_fail, FAIL_INTERNAL, "out of memory");
-	r = inspect_read_bundle(args_at(a, 0), &buf, &len, reterr_fail);
+	r = inspect_read(args_at(a, 0), &buf, &len, reterr_fail);
 	if (r < 0)
 		return r;
+	if (key_is_secret_file(buf, len)) {
+		r = inspect_secret_key(c, args_at(a, 0), buf, len, reterr_fail);
+		explicit_bzero(buf, len);
+		return r;
+	}
+	if (key_is_public_file(buf, len))
+		return inspect_public_key(c, args_at(a, 0), reterr_fail);
 	if (len > 0 && buf[0] == '{') { /* a root or a revocation, then */
 		r = dsse_parse("document", buf, len, &document, reterr_fail);
 		return r < 0 ? r : inspect_document(c, document, reterr_fail);

@@ -160,7 +160,7 @@ int key_public_load(const char *path, struct key_public *ret_public, struct fail
 
 malformed:
 	fail_set(reterr_fail, FAIL_BAD_FORMAT, "%s: not a public key of hotfixctl", path);
-	if (memmem(buf, len, SECRET_FORMAT, strlen(SECRET_FORMAT)))
+	if (key_is_secret_file(buf, len))
 		fail_hint(reterr_fail, "This is the secret key: name the .pub file beside it.");
 	else
 		fail_hint(reterr_fail,
@@ -342,9 +342,11 @@ static int secret_parse(const char *path, const uint8_t *buf, size_t len,
 	struct json_fields f;
 	int r;
 
-	r = json_parse(path, buf, len, &s.doc, reterr_fail);
-	if (r < 0)
-		return r;
+	/* What a parser says of a place that it does not understand has a piece of it. */
+	if (json_parse(path, buf, len, &s.doc, NULL) < 0)
+		return fail_set(reterr_fail, FAIL_BAD_FORMAT,
+				"%s: damaged: the file of a secret key is one JSON document",
+				path);
 	f = json_fields(path, s.doc, reterr_fail);
 	if (strcmp(json_str(&f, "format", 64), SECRET_FORMAT) != 0)
 		json_bad(&f, "format", "must be \"" SECRET_FORMAT "\"");
@@ -489,6 +491,43 @@ int key_load(const char *path, key_ask_fn ask, void *cookie, struct key **ret_ke
 	r = secret_parse(path, buf, len, &s, reterr_fail);
 	if (r == 0)
 		r = key_from_file(path, &s, ask, cookie, ret_key, reterr_fail);
+	json_decref(s.doc);
+	json_set_alloc_funcs(old_malloc, old_free);
+	return r;
+}
+
+bool key_is_secret_file(const void *buf, size_t len)
+{
+	return len && *(const char *)buf == '{' &&
+	       memmem(buf, len, SECRET_FORMAT, strlen(SECRET_FORMAT));
+}
+
+bool key_is_public_file(const void *buf, size_t len)
+{
+	return len > strlen(PUBLIC_WORD) &&
+	       memcmp(buf, PUBLIC_WORD " ", strlen(PUBLIC_WORD) + 1) == 0;
+}
+
+int key_about(const char *path, const void *buf, size_t len, struct key_about *ret_about,
+	      struct fail *reterr_fail)
+{
+	struct key_about about = {0};
+	struct secret_file s = {0};
+	json_malloc_t old_malloc;
+	json_free_t old_free;
+	int r;
+
+	json_get_alloc_funcs(&old_malloc, &old_free);
+	json_set_alloc_funcs(malloc, wiping_free);
+	r = secret_parse(path, buf, len, &s, reterr_fail);
+	if (r == 0 && (bytes_from_base64_exact(s.public, about.public.raw,
+					       sizeof(about.public.raw)) < 0 ||
+		       !key_is_sound(about.public.raw)))
+		r = bad_key_file(reterr_fail, path, "\"public\" is not a usable public key");
+	if (r == 0) {
+		about.sealed = strcmp(s.kdf, KDF_NONE) != 0;
+		*ret_about = about;
+	}
 	json_decref(s.doc);
 	json_set_alloc_funcs(old_malloc, old_free);
 	return r;

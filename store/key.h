@@ -14,6 +14,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/cleanup.h"
@@ -35,6 +37,15 @@ int key_new(const char *prefix, const char *passphrase_or_null, struct key_publi
 	    struct fail *reterr_fail);
 int key_load(const char *path, key_ask_fn ask, void *cookie, struct key **ret_key,
 	     struct fail *reterr_fail);
+/* What a secret key's file says to everybody; nothing of it was proven, and nothing is secret. */
+struct key_about {
+	struct key_public public;
+	bool sealed; /* under a passphrase */
+};
+bool key_is_secret_file(const void *buf, size_t len); /* also when it is damaged */
+bool key_is_public_file(const void *buf, size_t len);
+int key_about(const char *path, const void *buf, size_t len, struct key_about *ret_about,
+	      struct fail *reterr_fail);
 struct key *key_free(struct key *k);
 const struct key_public *key_public(const struct key *k);
 /* As an unencrypted PKCS #8 PEM, for TLS; NULL: out of memory. Freed by key_pem_free(), which wipes. */

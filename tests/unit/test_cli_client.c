@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "store/key.h"
 #include "tests/unit/unit.h"
 
 struct reply {
@@ -629,6 +630,70 @@ static void disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind
 	assert_non_null(strstr(out, "nothing runs"));
 }
 
+static char *path_of(const char *name)
+{
+	return (char *)(uintptr_t)unit_path(name);
+}
+
+/* The base64 behind "secret", which nothing may show. */
+static void read_secret(const char *name, char *ret_secret, size_t len)
+{
+	AUTO_FREE uint8_t *text = NULL;
+	const char *at;
+	size_t n;
+
+	assert_ok(io_read_file(unit_path(name), 4096, &text, &n));
+	at = strstr((char *)text, "\"secret\":\"");
+	assert_non_null(at);
+	snprintf(ret_secret, len, "%.20s", at + 10);
+}
+
+static void of_a_secret_key_is_told_which_one_it_is_and_nothing_secret(void **state)
+{
+	char id[KEY_ID_BYTES], public[64], secret[32];
+	struct key_public p;
+
+	(void)state;
+	assert_ok(key_new(unit_path("open"), NULL, &p, NULL));
+	assert_int_equal(RUN("inspect", path_of("open.sec")), 0);
+	assert_non_null(strstr(out, "not encrypted"));
+	assert_non_null(strstr(out, key_id(&p, id)));
+	assert_non_null(strstr(out, key_public_format(&p, public)));
+	read_secret("open.sec", secret, sizeof(secret));
+	assert_null(strstr(out, secret));
+	assert_int_equal(RUN_JSON("inspect", path_of("open.sec")), 0);
+	assert_non_null(strstr(out, "\"encrypted\": false"));
+	assert_null(strstr(out, secret));
+	assert_int_equal(RUN("inspect", path_of("open.pub")), 0);
+	assert_non_null(strstr(out, "public key"));
+	assert_non_null(strstr(out, id));
+
+	assert_ok(key_new(unit_path("sealed"), "open sesame", &p, NULL));
+	assert_ok(chmod(unit_path("sealed.sec"), 0644));
+	assert_int_equal(RUN("inspect", path_of("sealed.sec")), 0);
+	assert_non_null(strstr(out, " encrypted"));
+	assert_null(strstr(out, "not encrypted"));
+	assert_non_null(strstr(out, key_id(&p, id)));
+	assert_non_null(strstr(err, "chmod 600"));
+}
+
+static void a_secret_key_is_sent_nowhere(void **state)
+{
+	static const struct reply replies[] = {{"", 200, "{}", false}, {0}};
+	struct pollfd asked = {.events = POLLIN};
+	struct key_public p;
+
+	(void)state;
+	assert_ok(key_new(unit_path("mine"), NULL, &p, NULL));
+	start_server(replies);
+	assert_int_equal(RUN("import", path_of("mine.sec")), 4);
+	assert_non_null(strstr(err, "secret key"));
+	assert_int_equal(RUN("trust", "import", path_of("mine.sec")), 4);
+	assert_int_equal(RUN("doctor", path_of("mine.sec")), 4);
+	asked.fd = seen;
+	assert_int_equal(poll(&asked, 1, 0), 0);
+}
+
 static void a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach(void **state)
 {
 	static const struct reply good[] = {
@@ -780,6 +845,8 @@ int main(void)
 		T(what_was_asked_for_is_sent),
 		T(a_rollback_that_ends_a_trial_is_what_was_asked_for),
 		T(disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind),
+		T(of_a_secret_key_is_told_which_one_it_is_and_nothing_secret),
+		T(a_secret_key_is_sent_nowhere),
 		T(a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach),
 		T(importing_goes_on_behind_a_bad_file_and_exits_with_its_code),
 		T(events_are_lines),
