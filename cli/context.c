@@ -2,6 +2,7 @@
 #include "cli/context.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <string.h>
@@ -58,6 +59,42 @@ static int find_file(char out[PATH_MAX], struct fail *f)
 			    : fail_set(f, FAIL_USAGE, "the path of the contexts is too long");
 }
 
+/* It says whom to trust, and with which key: nobody else may have written it. */
+static int check_owner(const char *path, int fd, struct fail *f)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return fail_set(f, FAIL_INTERNAL, "%s: %s", path, strerror(errno));
+	if (st.st_uid != geteuid() && st.st_uid != 0) {
+		fail_set(f, FAIL_PERMISSION,
+			 "%s belongs to uid %u, who could make you trust another controller",
+			 path, (unsigned int)st.st_uid);
+		return fail_hint(f, "HOTFIXCTL_CONTEXTS names another file; or, when all in it "
+				    "is right, chown it to you");
+	}
+	if (st.st_mode & 022) {
+		fail_set(f, FAIL_PERMISSION,
+			 "%s can be written by others (mode %04o), who could make you trust "
+			 "another controller",
+			 path, (unsigned int)(st.st_mode & 07777));
+		return fail_hint(f, "look at what is in it, then chmod 600 %s", path);
+	}
+	return 0;
+}
+
+/* -errno without f: it cannot be read. */
+static int read_own(const char *path, uint8_t **ret_buf, size_t *ret_len, struct fail *f)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = check_owner(path, fd, f);
+	return r < 0 ? r : io_read_fd(fd, FILE_BYTES_MAX, ret_buf, ret_len);
+}
+
 /* No file: no contexts. */
 static int read_file(char path[PATH_MAX], json_t **ret_doc, struct fail *f)
 {
@@ -69,7 +106,11 @@ static int read_file(char path[PATH_MAX], json_t **ret_doc, struct fail *f)
 
 	if (r < 0)
 		return r;
-	r = io_read_file(path, FILE_BYTES_MAX, &buf, &len);
+	r = read_own(path, &buf, &len, &why);
+	if (why.code != FAIL_NONE) {
+		*f = why;
+		return r;
+	}
 	if (r == -ENOENT)
 		doc = json_pack("{s:{}}", "contexts");
 	else if (r < 0)

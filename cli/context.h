@@ -6,11 +6,12 @@
  *	{"current":"fleet","contexts":{"fleet":{"url":"https://ctl:7445","ca":FILE,
  *	  "cert":FILE,"key":FILE | "token_file":FILE}}}
  *
- * in $HOTFIXCTL_CONTEXTS, else $XDG_CONFIG_HOME or ~/.config, hotfixctl/contexts.json. Files that
- * hold a secret are refused when others can read them.
+ * in $HOTFIXCTL_CONTEXTS, else $XDG_CONFIG_HOME or ~/.config, hotfixctl/contexts.json. It is refused
+ * when others can write it, or when it belongs to neither the user nor root; files that hold a secret,
+ * when others can read them.
  *
  * Errors     FAIL_USAGE no such context, or one that lacks something; FAIL_BAD_FORMAT the file;
- *            FAIL_PERMISSION a secret that others can read.
+ *            FAIL_PERMISSION a secret that others can read, contexts that others can write.
  */
 #pragma once
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "cli/command.h"
+#include "cli/context.h"
 #include "lib/clock.h"
 #include "lib/io.h"
 #include "lib/json.h"
@@ -677,6 +678,42 @@ static void of_a_secret_key_is_told_which_one_it_is_and_nothing_secret(void **st
 	assert_non_null(strstr(err, "chmod 600"));
 }
 
+static void contexts_that_somebody_else_may_have_written_are_refused(void **state)
+{
+	static const char text[] = "{\"contexts\":{\"mine\":{\"url\":\"https://ctl:7445\","
+				   "\"ca\":\"/ca\",\"token_file\":\"/token\"}}}";
+	static const mode_t wide[] = {0620, 0602, 0666};
+	struct context *context;
+	struct fail f;
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s", unit_path("contexts.json"));
+	assert_ok(io_write_file(path, text, strlen(text), 0600));
+	assert_ok(setenv("HOTFIXCTL_CONTEXTS", path, 1));
+	assert_ok(chmod(path, 0644)); /* others may read it */
+	assert_int_equal(RUN("context", "list"), 0);
+	assert_non_null(strstr(out, "mine"));
+	for (size_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		assert_ok(chmod(path, wide[i]));
+		assert_int_equal(RUN("context", "list"), 11);
+		assert_non_null(strstr(err, "can be written by others"));
+		assert_non_null(strstr(err, "chmod 600"));
+		assert_int_equal(RUN("context", "use", "mine"), 11);
+		assert_int_equal(context_load("mine", &context, &f),
+				 -fail_errno(FAIL_PERMISSION));
+	}
+	assert_ok(chmod(path, 0600));
+	if (geteuid() == 0) {
+		assert_ok(chown(path, 65534, (gid_t)-1));
+		assert_int_equal(RUN("context", "list"), 11);
+		assert_non_null(strstr(err, "belongs to uid 65534"));
+		assert_ok(chown(path, 0, (gid_t)-1));
+	}
+	assert_int_equal(RUN("context", "list"), 0);
+	unsetenv("HOTFIXCTL_CONTEXTS");
+}
+
 static void a_secret_key_is_sent_nowhere(void **state)
 {
 	static const struct reply replies[] = {{"", 200, "{}", false}, {0}};
@@ -846,6 +883,7 @@ int main(void)
 		T(a_rollback_that_ends_a_trial_is_what_was_asked_for),
 		T(disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind),
 		T(of_a_secret_key_is_told_which_one_it_is_and_nothing_secret),
+		T(contexts_that_somebody_else_may_have_written_are_refused),
 		T(a_secret_key_is_sent_nowhere),
 		T(a_dry_run_shows_hooks_and_exits_5_when_one_cannot_attach),
 		T(importing_goes_on_behind_a_bad_file_and_exits_with_its_code),
