@@ -164,6 +164,8 @@ format:	## rewrite sources as .clang-format says
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
 
 I	= $(DESTDIR)$(PREFIX)
+BASH_WORDS := share/bash-completion/completions/hotfixctl
+ZSH_WORDS := share/zsh/site-functions/_hotfixctl
 install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFIX (/usr/local)
 	$(if $(CTL),install -D -m 755 $(CTL) $I/bin/hotfixctl)
 	$(if $(DAEMON),install -D -m 755 $(DAEMON) $I/sbin/hotfixd)
@@ -171,6 +173,9 @@ install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFI
 	install -d $I/include/hotfixd/bpf
 	install -m 644 $B/include/hotfixd/bpf/*.h $I/include/hotfixd/bpf/
 	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
+	install -d $(dir $I/$(BASH_WORDS) $I/$(ZSH_WORDS))
+	$(if $(CTL),$(CTL) completion bash >$I/$(BASH_WORDS))
+	$(if $(CTL),$(CTL) completion zsh >$I/$(ZSH_WORDS))
 	for m in $(PAGES); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
 	install -d $I/lib/systemd/system
 	for s in $(UNITS); do \
@@ -181,6 +186,7 @@ install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFI
 uninstall:	## remove what install put there
 	rm -rf $I/include/hotfixd $I/share/doc/hotfixd $I/bin/hotfixctl $I/sbin/hotfixd $I/sbin/hotfix-controller
 	rm -f $(addprefix $I/lib/systemd/system/,$(notdir $(UNITS))) $(patsubst %.sysusers,$I/lib/sysusers.d/%.conf,$(notdir $(USERS)))
+	rm -f $I/$(BASH_WORDS) $I/$(ZSH_WORDS)
 	for m in $(PAGES); do rm -f $I/share/man/man$${m##*.}/$${m##*/}; done
 clean:	## remove what was built, keep what was downloaded
 	rm -rf build-san build-fuzz compile_commands.json

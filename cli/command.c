@@ -569,10 +569,11 @@ const struct command command_table[] = {
 
 	{"help", command_run_help, COMMAND_SELF, "[COMMAND]", 0, 2, COMPLETE_NOTHING, NULL,
 	 "this list, or about one command", NULL, "hotfixctl help apply\n"},
-	{"completion", command_run_completion, COMMAND_SELF, "bash", 1, 1, COMPLETE_NOTHING,
+	{"completion", command_run_completion, COMMAND_SELF, "bash|zsh", 1, 1, COMPLETE_NOTHING,
 	 NULL, "completion for a shell",
-	 "\"completion names\" lists the stored hot-fixes for it.",
-	 "source <(hotfixctl completion bash)\n"},
+	 "make install puts it where the shells look for it. \"completion names\" lists the stored\n"
+	 "hot-fixes for them.",
+	 "source <(hotfixctl completion bash)\nsource <(hotfixctl completion zsh)\n"},
 };
 
 const size_t command_count = ARRAY_SIZE(command_table);
@@ -908,7 +909,7 @@ void command_completion_bash(FILE *out)
 	print_first_words(out);
 	fprintf(out,
 		"\"\n"
-		"\telif [[ ${words[0]-} == completion ]]; then\n\t\tnext=bash\n"
+		"\telif [[ ${words[0]-} == completion ]]; then\n\t\tnext='bash zsh'\n"
 		"\telif [[ $names ]]; then\n"
 		"\t\tnext=$(hotfixctl \"${socket[@]}\" completion names 2>/dev/null)\n"
 		"\tfi\n"
@@ -919,6 +920,114 @@ void command_completion_bash(FILE *out)
 		"\tfi\n"
 		"}\n"
 		"complete -F _hotfixctl hotfixctl\n");
+}
+
+/* As one word between apostrophes: "WORD:TEXT", of which _describe shows the text. */
+static void print_described(const char *word, size_t len, const char *text, FILE *out)
+{
+	fprintf(out, " '%.*s%s", (int)len, word, text ? ":" : "");
+	for (; text && *text; text++)
+		fputs(*text == '\'' ? "'\\''" : (char[]){*text, 0}, out);
+	fputc('\'', out);
+}
+
+static void describe_opts(const struct opt *opts, FILE *out)
+{
+	for (const struct opt *o = opts; o && o->name; o++)
+		print_described(o->name, strlen(o->name), o->help, out);
+}
+
+/* Commands of one word with what they do, of several with the first of them. */
+static void describe_first_words(FILE *out)
+{
+	const char *last = "";
+
+	for (size_t i = 0; i < command_count; i++) {
+		const char *words = command_table[i].words;
+		size_t n = strcspn(words, " ");
+
+		if (strncmp(words, last, n) != 0 || last[n] != words[n])
+			print_described(words, n, words[n] ? NULL : command_table[i].brief,
+					out);
+		last = words;
+	}
+}
+
+void command_completion_zsh(FILE *out)
+{
+	fprintf(out, "#compdef hotfixctl\n"
+		     "# zsh completion for hotfixctl; made by: hotfixctl completion zsh\n"
+		     "_hotfixctl() {\n"
+		     "\tlocal -a plain place opts next\n"
+		     "\tlocal i names files\n"
+		     "\tfor ((i = 2; i < CURRENT; i++)); do\n"
+		     "\t\tcase $words[i] in\n"
+		     "\t\t--socket) place=(--socket \"$words[i+1]\"); ((i++)) ;;\n"
+		     "\t\t--context) ((i++)) ;;\n"
+		     "\t\t-*) ;;\n"
+		     "\t\t*) plain+=(\"$words[i]\") ;;\n"
+		     "\t\tesac\n"
+		     "\tdone\n"
+		     "\tcase $words[CURRENT-1] in\n\t");
+	print_file_options(out);
+	fprintf(out, ") _files; return ;;\n"
+		     "\tesac\n"
+		     "\tcase \"${plain[1]-} ${plain[2]-}\" in\n");
+	for (size_t i = 0; i < command_count; i++) {
+		const struct command *c = &command_table[i];
+
+		fprintf(out, "\t\"%s\"%s)\n\t\topts=(", c->words,
+			strchr(c->words, ' ') ? "" : "\\ *");
+		describe_opts(c->opts, out);
+		fprintf(out, ")%s%s ;;\n",
+			c->complete == COMPLETE_FILES || c->complete == COMPLETE_BOTH
+				? " files=1"
+				: "",
+			c->complete == COMPLETE_NAMES || c->complete == COMPLETE_BOTH
+				? " names=1"
+				: "");
+	}
+	for (size_t i = 0; i < command_count; i++) {
+		const char *words = command_table[i].words;
+		size_t len = strcspn(words, " ");
+
+		if (!words[len])
+			continue;
+		if (!i || strncmp(command_table[i - 1].words, words, len + 1) != 0)
+			fprintf(out, "\t%.*s\\ *)\n\t\tnext=(", (int)len, words);
+		print_described(words + len + 1, strlen(words + len + 1),
+				command_table[i].brief, out);
+		if (i + 1 == command_count ||
+		    strncmp(command_table[i + 1].words, words, len + 1) != 0)
+			fprintf(out, ") ;;\n");
+	}
+	fprintf(out, "\t\" \")\n\t\tnext=(");
+	describe_first_words(out);
+	fprintf(out, ") ;;\n\tesac\n"
+		     "\tcase ${plain[1]-} in\n"
+		     "\thelp) next=(");
+	describe_first_words(out);
+	fprintf(out, ") ;;\n"
+		     "\tcompletion) next=(bash zsh) ;;\n"
+		     "\tesac\n"
+		     "\tif [[ $PREFIX == -* ]]; then\n"
+		     "\t\topts+=(");
+	describe_opts(args_global, out);
+	fprintf(out,
+		")\n"
+		"\t\t_describe -o option opts\n"
+		"\t\treturn\n"
+		"\tfi\n"
+		"\t[[ -n $names ]] && next=(${(f)\"$(hotfixctl $place completion names 2>/dev/null)\"})\n"
+		"\t(($#next)) && _describe -t words word next\n"
+		"\t[[ -n $files ]] && _files\n"
+		"\treturn 0\n"
+		"}\n"
+		"if [[ ${zsh_eval_context[-1]-} == loadautofunc ]]; then\n"
+		"\t_hotfixctl \"$@\"\n"
+		"else\n"
+		"\tcompdef _hotfixctl hotfixctl\n"
+		"fi\n");
 }
 
 static int print_names(struct cli *c, struct fail *f)
@@ -946,7 +1055,11 @@ int command_run_completion(struct cli *c, const struct args *a, struct fail *ret
 		command_completion_bash(stdout);
 		return 0;
 	}
+	if (strcmp(args_at(a, 0), "zsh") == 0) {
+		command_completion_zsh(stdout);
+		return 0;
+	}
 	if (strcmp(args_at(a, 0), "names") == 0)
 		return print_names(c, reterr_fail);
-	return fail_set(reterr_fail, FAIL_USAGE, "completion is there for bash only");
+	return fail_set(reterr_fail, FAIL_USAGE, "completion is there for bash and zsh only");
 }

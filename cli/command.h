@@ -52,6 +52,7 @@ int command_unknown(int argc, char *const *argv, struct fail *f);
 void command_usage(FILE *out);			       /* all commands */
 void command_help(const struct command *c, FILE *out); /* one */
 void command_completion_bash(FILE *out);
+void command_completion_zsh(FILE *out);
 
 int command_run_help(struct cli *c, const struct args *a, struct fail *reterr_fail);
 int command_run_completion(struct cli *c, const struct args *a, struct fail *reterr_fail);

@@ -198,6 +198,71 @@ static void completion_offers_commands_options_names_and_files(void **state)
 	}
 }
 
+/* The same of zsh: the word to be completed is its prefix. */
+static void complete_in_zsh(const char *line, char *ret_words, size_t len)
+{
+	static const char script[] =
+		"compdef() { :; }; hotfixctl() { print -l my-fix other-fix; }\n"
+		"_files() { print -l $PREFIX*(N); }\n"
+		"_describe() { local w; for w in ${(P)@[-1]}; do w=${w%%:*}\n"
+		"  [[ $w != $PREFIX* ]] || print -r -- $w; done; }\n"
+		"setopt no_unset; source $1 || exit 1; shift\n"
+		"complete() { local -a words=(hotfixctl \"$@\"); local CURRENT=$#words PREFIX=$words[-1]\n"
+		"  _hotfixctl; }; complete \"$@\"";
+	char command[1024];
+	FILE *p;
+	size_t n;
+
+	assert_ok(setenv("SCRIPT", script, 1));
+	snprintf(command, sizeof(command), "zsh -fc \"$SCRIPT\" zsh '%s' %s 2>&1",
+		 unit_path("completion"), line);
+	p = popen(command, "r");
+	assert_non_null(p);
+	n = fread(ret_words, 1, len - 1, p);
+	ret_words[n] = 0;
+	assert_int_equal(pclose(p), 0);
+}
+
+static void zsh_is_offered_the_same_words_as_bash(void **state)
+{
+	static const struct {
+		const char *line, *words;
+	} lines[] = {
+		{"rollb", "rollback\n"},
+		{"trust i", "init\nimport\n"},
+		{"trust init --thr", "--threshold\n"},
+		{"apply --d", "--dry-run\n"},
+		{"apply my", "my-fix\n"},
+		{"--socket /x show ''", "my-fix\nother-fix\n"},
+		{"verify Makef", "Makefile\n"},
+		{"sign x --out Makef", "Makefile\n"},
+		{"--context fleet rollout pl", "plan\n"},
+		{"help app", "apply\n"},
+		{"completion ''", "bash\nzsh\n"},
+	};
+	FILE *f = fopen(unit_path("completion"), "w");
+	char words[8192];
+
+	(void)state;
+	assert_non_null(f);
+	command_completion_zsh(f);
+	fclose(f);
+	if (system("command -v zsh >/dev/null") != 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		complete_in_zsh(lines[i].line, words, sizeof(words));
+		assert_string_equal(words, lines[i].words);
+	}
+	complete_in_zsh("''", words, sizeof(words));
+	for (size_t i = 0; i < command_count; i++) {
+		char first[32];
+
+		snprintf(first, sizeof(first), "%.*s",
+			 (int)strcspn(command_table[i].words, " "), command_table[i].words);
+		assert_non_null(strstr(words, first));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +270,7 @@ int main(void)
 		cmocka_unit_test(the_manual_has_no_command_and_no_option_that_is_not_there),
 		cmocka_unit_test(the_manual_has_every_exit_status),
 		cmocka_unit_test(completion_offers_commands_options_names_and_files),
+		cmocka_unit_test(zsh_is_offered_the_same_words_as_bash),
 	};
 
 	return cmocka_run_group_tests(tests, load_page, free_page);
