@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -18,7 +19,8 @@
 #include <unistd.h>
 
 enum impostor_way {
-	IMPOSTOR_RELAYS, /* to the server behind it; any other way cuts these connections */
+	IMPOSTOR_RELAYS, /* to the server behind it; what is below CUTS ends these connections */
+	IMPOSTOR_LOSES,	 /* relays, up to the answer to a COMMIT of something new */
 	IMPOSTOR_CUTS,	 /* relays, up to the first batch */
 	IMPOSTOR_CLOSES,
 	IMPOSTOR_IS_MUTE,
@@ -55,6 +57,7 @@ static inline void impostor_relay(const struct impostor *m, int near, const char
 	struct pollfd p[2] = {{.fd = near, .events = POLLIN},
 			      {.fd = socket(AF_UNIX, SOCK_STREAM, 0), .events = POLLIN}};
 	char bytes[65536];
+	bool wrote = false, ends, lost = false;
 
 	strncpy(un.sun_path, path, sizeof(un.sun_path) - 1);
 	if (connect(p[1].fd, (struct sockaddr *)&un, sizeof(un)) < 0)
@@ -67,6 +70,14 @@ static inline void impostor_relay(const struct impostor *m, int near, const char
 
 			if (n > 0 && impostor_way(m) == IMPOSTOR_CUTS &&
 			    memmem(bytes, (size_t)n, "BEGIN", 6))
+				return;
+			if (i == 0 && n > 0) {
+				wrote |= memmem(bytes, (size_t)n, "INSERT INTO", 11) != NULL;
+				ends = memmem(bytes, (size_t)n, "COMMIT", 7) != NULL;
+				lost |= ends && wrote && impostor_way(m) == IMPOSTOR_LOSES;
+				wrote &= !ends;
+			}
+			if (i == 1 && n > 0 && lost) /* it has been done by now */
 				return;
 			if (p[i].revents && (n <= 0 || write(p[!i].fd, bytes, (size_t)n) != n))
 				return;

@@ -959,6 +959,24 @@ static void who_loses_every_batch_is_asked_less_and_less_often(void **state)
 	assert_true(clock_up_ms() - from_ms < DB_RETRY_MAX_MS / 2);
 }
 
+static void a_commit_whose_answer_is_lost_has_happened_all_the_same(void **state)
+{
+	AUTO(db_batch_freep) struct db_batch *b = db_batch_new(), *c = db_batch_new();
+
+	(void)state;
+	reached_at("127.0.0.1", impostor.port);
+	until_reached(PATIENT);
+	impostor_is(&impostor, IMPOSTOR_LOSES);
+	db_add(b, "INSERT INTO item(name, n) VALUES ('a', 1)", "");
+	assert_int_equal(run(b), -ECONNABORTED);
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
+	assert_int_equal(count(), 1);
+	/* And who demands what was before finds out. */
+	db_add(c, "UPDATE item SET n = 2 WHERE name = 'a' AND n = 0", "");
+	db_demand(c, 1);
+	assert_int_equal(run(c), -ESTALE);
+}
+
 static void of_several_hosts_each_is_named_with_what_is_wrong(void **state)
 {
 	(void)state;
@@ -1117,6 +1135,7 @@ int main(void)
 		ON(postgres, who_is_no_server_is_found_out_in_time_and_named),
 		ON(postgres, a_host_that_is_none_does_not_hide_the_next),
 		ON(postgres, who_loses_every_batch_is_asked_less_and_less_often),
+		ON(postgres, a_commit_whose_answer_is_lost_has_happened_all_the_same),
 		ON(postgres, of_several_hosts_each_is_named_with_what_is_wrong),
 		ON(postgres, a_name_that_nobody_answers_for_holds_nobody_up),
 		ON(postgres, a_name_is_good_if_one_of_its_addresses_is),

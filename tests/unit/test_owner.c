@@ -1267,6 +1267,23 @@ static void without_its_database_a_rollout_pauses_and_goes_on_later(void **state
 		assert_int_equal(sims[i].applies, 1);
 }
 
+/* Each step is in doubt, and has been stored: it is read again, not made again. */
+static void steps_whose_answers_are_lost_are_made_once(void **state)
+{
+	(void)state;
+	join_many(6);
+	UNTIL(db_state(fleet_db(nodes[0].c.fleet), NULL) == 0);
+	submit("r1", CAREFUL);
+	impostor_is(&impostor, IMPOSTOR_LOSES);
+	UNTIL(was("r1", "STARTED") || was("r1", "ENGINE_LOST"));
+	impostor_is(&impostor, IMPOSTOR_RELAYS);
+	UNTIL(is_in("r1", "wave_baking"));
+	ask_of("r1", "{'verb':'promote','actor':'bob'}");
+	UNTIL(is_in("r1", "succeeded"));
+	for (size_t i = 0; i < n_sims; i++)
+		assert_int_equal(sims[i].applies, 1);
+}
+
 static void a_clock_that_jumps_bakes_nothing(void **state)
 {
 	const uint64_t hour_ms = 3600000;
@@ -1365,6 +1382,8 @@ int main(void)
 		{"without its database a rollout pauses and goes on later",
 		 without_its_database_a_rollout_pauses_and_goes_on_later, on_impostor,
 		 end_world, NULL},
+		{"steps whose answers are lost are made once",
+		 steps_whose_answers_are_lost_are_made_once, on_impostor, end_world, NULL},
 		cmocka_unit_test(both_engines_give_the_same_trace),
 	};
 
