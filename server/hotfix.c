@@ -108,7 +108,7 @@ static void hotfix_free(struct hotfix *h)
 	}
 	change_clear(&h->change);
 	hotfix_close_gate(h);
-	json_decref(h->requires);
+	json_decref(h->needs);
 	event_free(h->tick);
 	free(h);
 }

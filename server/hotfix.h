@@ -85,8 +85,8 @@ struct hotfix {
 	char problem[256]; /* "" or why its state is not as it should be */
 	char restore[256]; /* why it is to be applied again (server/restore.h), "" */
 	bool retired;	   /* committed, but this kernel does not need it */
-	json_t *requires;  /* names, of requires_serial (server/require.h); NULL: not known */
-	uint64_t requires_serial, requires_asked_ms;
+	json_t *needs;	   /* names, of needs_serial (server/require.h); NULL: not known */
+	uint64_t needs_serial, needs_asked_ms;
 	char drift[256];		     /* what others changed, as found last; "" */
 	unsigned int repairs, surveys;	     /* of that: put right so often; seen again since */
 	uint64_t changes, changes_at_survey; /* begun so far, from 1; 0: was busy */

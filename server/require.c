@@ -17,9 +17,9 @@ void require_keep(struct hotfix *h, const struct manifest *m)
 
 	for (size_t i = 0; names && i < m->n_requires; i++)
 		json_array_append_new(names, json_string(m->requires[i]));
-	json_decref(h->requires);
-	h->requires = names;
-	h->requires_serial = m->serial;
+	json_decref(h->needs);
+	h->needs = names;
+	h->needs_serial = m->serial;
 }
 
 /* Borrowed; NULL: nothing, as far as can be told. */
@@ -33,16 +33,16 @@ static const json_t *required(struct hotfix *h, uint64_t serial)
 
 	if (!serial)
 		return NULL;
-	if (h->requires_serial == serial &&
-	    (h->requires || now_ms < h->requires_asked_ms + ASK_AGAIN_MS))
-	return h->requires;
-	json_decref(h->requires);
-	h->requires = NULL;
-	h->requires_serial = serial;
-	h->requires_asked_ms = now_ms;
+	if (h->needs_serial == serial &&
+	    (h->needs || now_ms < h->needs_asked_ms + ASK_AGAIN_MS))
+		return h->needs;
+	json_decref(h->needs);
+	h->needs = NULL;
+	h->needs_serial = serial;
+	h->needs_asked_ms = now_ms;
 	if (hotfix_open_bundle(h->all, h->name, serial, &buf, &len, &bundle, &fail) == 0)
 		require_keep(h, bundle->manifest);
-	return h->requires;
+	return h->needs;
 }
 
 static bool has_name(const json_t *names, const char *name)
