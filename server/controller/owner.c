@@ -279,6 +279,17 @@ static void ask_heard(struct owner *o)
 		o->listening = fleet_heard(o->c->fleet, on_heard, o) == 0;
 }
 
+/* How long a host has not been heard of. */
+struct silence {
+	char host[ROLLOUT_ID_BYTES];
+	uint64_t ms;
+};
+
+struct silences {
+	struct silence *one; /* by host */
+	size_t n;
+};
+
 static bool take_silent(struct fleet_answer *a, struct silences *ret)
 {
 	struct silences s = {NULL, 0};
@@ -305,8 +316,9 @@ static bool take_silent(struct fleet_answer *a, struct silences *ret)
 }
 
 /*
- * Both are in the order of hosts. Who is missed and not silent is heard of again, whoever found him missing,
- * and when. Of those that nobody could have heard there is nothing to tell.
+ * The rollout's hosts and the list are in one order. Who is missed and not silent is heard of
+ * again, whoever found him missing, and when. Of those that nobody could have heard there is
+ * nothing to tell.
  */
 static void tell_silent(struct charge *ch, const struct silences *silent)
 {
@@ -347,8 +359,8 @@ static void on_silent(struct fleet_answer *a, void *cookie)
 		if (ch->caught_up)
 			tell_silent(ch, &now);
 	}
-	free(o->silent.one);
-	o->silent = now;
+	o->n_silent = now.n;
+	free(now.one);
 	owner_go(o);
 }
 
@@ -543,7 +555,6 @@ struct owner *owner_free(struct owner *o)
 	if (o->timer)
 		event_free(o->timer);
 	guards_free(o->guards);
-	free(o->silent.one);
 	free(o);
 	return NULL;
 }
@@ -560,7 +571,7 @@ void owner_stats(const struct owner *o, struct owner_stats *ret_stats)
 	const struct charge *ch;
 
 	*ret_stats = o->stats;
-	ret_stats->silent = o->silent.n;
+	ret_stats->silent = o->n_silent;
 	ret_stats->engine_lost = o->lost;
 	ret_stats->line_stopped = o->guards && guards_line(o->guards);
 	LIST_FOREACH(ch, &o->charges, next)

@@ -39,24 +39,13 @@
 
 struct charge;
 
-/* How long a host has not been heard of. */
-struct silence {
-	char host[ROLLOUT_ID_BYTES];
-	uint64_t ms;
-};
-
-struct silences {
-	struct silence *one; /* by host */
-	size_t n;
-};
-
 struct owner {
 	struct controller *c;
 	char lease[OWNER_LEASE_BYTES]; /* the name behind the leases */
 	struct event *timer, *work;
 	LIST_HEAD(, charge) charges;
 	struct guards *guards; /* NULL: not read yet, nothing runs */
-	struct silences silent;
+	size_t n_silent;
 
 	/* a question is under way; it is to be asked again */
 	bool claiming, renewing, asking, guarding, looking, listening;

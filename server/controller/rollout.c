@@ -280,6 +280,14 @@ void rollout_forgive(struct rollout *r)
 	r->row = 0;
 }
 
+void rollout_trim_forgiven(struct rollout *r)
+{
+	if (r->forgiven > r->failed)
+		r->forgiven = r->failed;
+	if (r->forgiven_canaries > r->failed_canaries)
+		r->forgiven_canaries = r->failed_canaries;
+}
+
 /* ---- what follows by itself -------------------------------------------------------- */
 
 static void go_approval(struct rollout *r)

@@ -84,6 +84,7 @@ void rollout_host_enter(struct rollout *r, struct rollout_host *h, enum host_sta
 		h->back = true;
 	rollout_lay(r, h);
 	rollout_touch(r, h);
+	rollout_trim_forgiven(r);
 	r->progress_ms = r->clock_ms;
 
 	if (host_is(next, HOST_FAILED))
@@ -290,8 +291,13 @@ int rollout_on_heartbeat(struct rollout *r, const struct rollout_event *ev,
 	if (!h)
 		return 0;
 	set_offline(r, h, ev->missed >= r->spec.lost_after);
-	if (!ev->missed && is_still_there(r, h))
+	if (!ev->missed && is_still_there(r, h)) {
+		uint64_t row = r->row, refused = h->stratum->refused;
+
 		rollout_host_enter(r, h, HOST_COMMITTED, "");
+		r->row = row; /* it succeeded then, not now */
+		h->stratum->refused = refused;
+	}
 	return 0;
 }
 
@@ -367,6 +373,10 @@ static enum host_state reported(const struct rollout *r, const struct rollout_ho
 	if (begun && (flies || h->state == HOST_LOST) && !host_is(rep->state, HOST_FAILED) &&
 	    !has && strcmp(h->boot_id, rep->boot_id) != 0)
 		return HOST_CRASHED;
+	/* Heard of before it said what it has: less than was thought. */
+	if (h->state == HOST_COMMITTED && !has && rep->committed < r->serial &&
+	    !host_is(rep->state, HOST_FAILED) && strcmp(h->boot_id, rep->boot_id) != 0)
+		return HOST_DRIFTED;
 	if (!current)
 		return h->state;
 	if (!host_is(rep->state, HOST_IDLE))

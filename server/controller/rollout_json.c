@@ -173,8 +173,9 @@ static json_t *field_json(const struct field *f, const void *base)
 
 static void put_fields(json_t *o, const struct field *f, size_t n, const void *base)
 {
-	for (size_t i = 0; i < n; i++)
-		json_object_set_new(o, f[i].key, field_json(&f[i], base));
+	for (size_t i = 0; i < n; i++) /* who is older knows no new ones: not without need */
+		if (f[i].kind != NEW_TEXT || *((const char *)base + f[i].offset))
+			json_object_set_new(o, f[i].key, field_json(&f[i], base));
 }
 
 static void take_name(struct json_fields *doc, const struct field *f, int *at)

@@ -186,6 +186,8 @@ void rollout_stop(struct rollout *r, uint64_t on_failure, const char *code, cons
 /* More failed than may of the canaries, of the wave, or in a row. */
 bool rollout_over_budget(const struct rollout *r);
 void rollout_forgive(struct rollout *r); /* what failed until now is accepted */
+/* Who came back is no failure any more: there is nothing to forgive others in his place. */
+void rollout_trim_forgiven(struct rollout *r);
 
 typedef int rollout_handler(struct rollout *r, const struct rollout_event *ev,
 			    struct fail *reterr_fail);

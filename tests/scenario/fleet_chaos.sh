@@ -288,9 +288,9 @@ middle() {
 	sim slow "$1" "$2" 2000
 	fleet_stock "$1" "$2"
 	id=$(fleet -j rollout start "$1@$2" --spec "$F/spec.json" | jq -r .id)
-	eventually sql_is "SELECT count(*) > 0 FROM rollout_host WHERE rollout = '$id' AND state::jsonb->>'wave' = '1'
-		AND state::jsonb->>'state' IN ('preflight', 'applying', 'trial')"
-	is "$id" wave_attaching || fail "it is $(state "$id")"
+	eventually sql_is "SELECT count(*) > 0 FROM rollout_host h JOIN rollout r ON r.id = h.rollout
+		WHERE r.id = '$id' AND r.state::jsonb->>'state' = 'wave_attaching' AND h.state::jsonb->>'wave' = '1'
+		AND h.state::jsonb->>'state' IN ('preflight', 'applying', 'trial')"
 }
 
 goes_on() {

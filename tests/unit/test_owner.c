@@ -1270,14 +1270,18 @@ static void without_its_database_a_rollout_pauses_and_goes_on_later(void **state
 /* Each step is in doubt, and has been stored: it is read again, not made again. */
 static void steps_whose_answers_are_lost_are_made_once(void **state)
 {
+	int came;
+
 	(void)state;
 	join_many(6);
 	UNTIL(db_state(fleet_db(nodes[0].c.fleet), NULL) == 0);
 	submit("r1", CAREFUL);
+	came = impostor_came(&impostor);
 	impostor_is(&impostor, IMPOSTOR_LOSES);
 	UNTIL(was("r1", "STARTED") || was("r1", "ENGINE_LOST"));
 	impostor_is(&impostor, IMPOSTOR_RELAYS);
 	UNTIL(is_in("r1", "wave_baking"));
+	assert_true(impostor_came(&impostor) > came); /* was cut off, and came again */
 	ask_of("r1", "{'verb':'promote','actor':'bob'}");
 	UNTIL(is_in("r1", "succeeded"));
 	for (size_t i = 0; i < n_sims; i++)

@@ -547,6 +547,47 @@ static void a_host_that_was_lost_with_what_it_committed_has_it_when_it_is_heard_
 	rig_end();
 }
 
+/* It came back with another state than it had: an older image of its disk, say. */
+static void a_host_that_comes_back_without_what_it_committed_has_drifted(void **state)
+{
+	const char *id;
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':10", 50);
+	id = rig_any(HOST_OFFERED);
+	REPORT(id, COMMITTED, .boot_id = "boot-1");
+	DO(HEARTBEAT, .host = id, .missed = 3);
+	assert_host(id, LOST);
+	DO(HEARTBEAT, .host = id);
+	assert_host(id, COMMITTED);
+	REPORT(id, PENDING, .committed = 1, .boot_id = "boot-2");
+	assert_host(id, DRIFTED);
+	rig_end();
+}
+
+static void a_host_that_is_heard_of_again_ends_no_row_of_failures(void **state)
+{
+	const char *id;
+
+	(void)state;
+	rig_begin("{'canary':{'bake':'1m'},'consecutive':3,'max_in_flight':100,"
+		  "'max_per_domain':'100%',"
+		  "'waves':[{'percent':100,'bake':'1h','failure_threshold':10}]}");
+	rig_join_many(50, "6.1", 1);
+	rig_start();
+	while (rig.r->wave < 1)
+		rig_run(MINUTE_MS);
+	id = rig_any(HOST_OFFERED);
+	REPORT(id, COMMITTED);
+	DO(HEARTBEAT, .host = id, .missed = 3);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	DO(HEARTBEAT, .host = id);
+	assert_rollout(WAVE_ATTACHING);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_paused_for(BUDGET);
+	rig_end();
+}
+
 static void a_reboot_in_mid_trial_is_a_crash_and_one_after_commit_is_none(void **state)
 {
 	const char *id;
@@ -593,6 +634,29 @@ static void resume_accepts_what_failed_and_counts_anew(void **state)
 	DO(RESUME, .actor = "bob");
 	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
 	assert_rollout(WAVE_ATTACHING);
+	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
+	assert_paused_for(BUDGET);
+	rig_end();
+}
+
+static void who_came_back_is_forgiven_in_nobody_elses_place(void **state)
+{
+	const char *lost[2];
+
+	(void)state;
+	begin_second_wave(",'failure_threshold':0", 50);
+	for (size_t i = 0; i < ARRAY_SIZE(lost); i++) {
+		lost[i] = rig_any(HOST_OFFERED);
+		REPORT(lost[i], COMMITTED);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lost); i++)
+		DO(HEARTBEAT, .host = lost[i], .missed = 3);
+	assert_paused_for(BUDGET);
+	rig_obey();
+	DO(RESUME, .actor = "bob");
+	assert_rollout(WAVE_ATTACHING);
+	for (size_t i = 0; i < ARRAY_SIZE(lost); i++)
+		DO(HEARTBEAT, .host = lost[i]);
 	REPORT(rig_any(HOST_OFFERED), UNHEALTHY);
 	assert_paused_for(BUDGET);
 	rig_end();
@@ -1843,10 +1907,13 @@ int main(void)
 		cmocka_unit_test(a_lost_host_that_comes_back_healthy_is_no_failure_any_more),
 		cmocka_unit_test(
 			a_host_that_was_lost_with_what_it_committed_has_it_when_it_is_heard_of_again),
+		cmocka_unit_test(a_host_that_comes_back_without_what_it_committed_has_drifted),
+		cmocka_unit_test(a_host_that_is_heard_of_again_ends_no_row_of_failures),
 		cmocka_unit_test(a_reboot_in_mid_trial_is_a_crash_and_one_after_commit_is_none),
 		cmocka_unit_test(
 			a_committed_host_that_falls_silent_while_its_wave_bakes_is_lost),
 		cmocka_unit_test(resume_accepts_what_failed_and_counts_anew),
+		cmocka_unit_test(who_came_back_is_forgiven_in_nobody_elses_place),
 		cmocka_unit_test(no_more_hosts_are_in_flight_than_allowed),
 		cmocka_unit_test(no_more_of_a_domain_are_in_flight_than_its_share),
 		cmocka_unit_test(offline_hosts_neither_block_a_wave_nor_take_a_place),
