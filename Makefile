@@ -174,8 +174,8 @@ install: $(DAEMON) $(CTL) $(FLEET) $(HEADERS)	## install under DESTDIR and PREFI
 	install -m 644 $B/include/hotfixd/bpf/*.h $I/include/hotfixd/bpf/
 	install -m 644 bpf/hotfix.bpf.h $I/include/hotfixd/
 	install -d $(dir $I/$(BASH_WORDS) $I/$(ZSH_WORDS))
-	$(if $(CTL),$(CTL) completion bash >$I/$(BASH_WORDS))
-	$(if $(CTL),$(CTL) completion zsh >$I/$(ZSH_WORDS))
+	$(if $(CTL),$(CTL) completion bash >$I/$(BASH_WORDS) && chmod 644 $I/$(BASH_WORDS))
+	$(if $(CTL),$(CTL) completion zsh >$I/$(ZSH_WORDS) && chmod 644 $I/$(ZSH_WORDS))
 	for m in $(PAGES); do install -D -m 644 $$m $I/share/man/man$${m##*.}/$${m##*/}; done
 	install -d $I/lib/systemd/system
 	for s in $(UNITS); do \

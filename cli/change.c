@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/client.h"
@@ -818,13 +819,32 @@ static int disable_one(struct cli *c, const char *name, const json_t *body, json
 	return strcmp(outcome_of(answer), "rolled_back") == 0 ? 0 : exit_of(answer, f);
 }
 
+/* What is being loaded cannot be switched off before it is live, or failed. */
+static void await_loading(struct cli *c, const char *name)
+{
+	const struct timespec pause = {.tv_nsec = 100000000};
+	uint64_t end_ms = now_ms() + STEP_LIMIT_MS;
+	bool loads = true;
+
+	while (loads && now_ms() < end_ms && !cli_interrupted()) {
+		AUTO_JSON json_t *h = NULL;
+		struct fail why;
+
+		loads = client_get(c, &h, &why, "/v1/hotfixes/%s", name) == 0 &&
+			json_object_get(h, "change") &&
+			strcmp(text_of(h, "state"), "trial") != 0;
+		if (loads)
+			nanosleep(&pause, NULL);
+	}
+}
+
 static int disable_all(struct cli *c, const struct args *a, struct fail *f)
 {
 	AUTO_JSON json_t *doc = NULL, *left = json_object(), *done = json_array();
-	AUTO_JSON json_t *body = reason_body(a);
+	AUTO_JSON json_t *body = reason_body(a), *loading = json_object();
 	const json_t *h;
 	const char *next;
-	int status = 0, r;
+	int status = 0, ended = 0, r;
 	size_t i;
 
 	cli_catch_interrupt();
@@ -839,20 +859,28 @@ static int disable_all(struct cli *c, const struct args *a, struct fail *f)
 						: json_null());
 	if (!c->json && !json_object_size(left))
 		printf("nothing runs on this host\n");
-	while ((next = next_of(left))) {
+	while (!ended && ((next = next_of(left)) || (next = next_of(loading)))) {
 		AUTO_JSON json_t *one = NULL;
 		char name[HOOK_NAME_MAX + 1];
 		struct fail why = {0};
+		bool again = !json_object_get(left, next);
 
 		snprintf(name, sizeof(name), "%s", next);
-		json_object_del(left, name);
+		json_object_del(again ? loading : left, name);
+		if (again)
+			await_loading(c, name);
 		r = disable_one(c, name, body, &one, &why);
+		if (r < 0 && why.code == FAIL_CONFLICT && !again) {
+			json_object_set_new(loading, name, json_null()); /* the others first */
+			continue;
+		}
 		if (r < 0 && why.code == FAIL_UNREACHABLE) {
 			*f = why; /* nor would it be for the others */
-			return r;
+			ended = r;
+			break;
 		}
 		if (r == CLI_EXIT_INTERRUPTED)
-			return r;
+			ended = r;
 		if (r < 0 && !c->json) {
 			struct fail named = {0};
 
@@ -870,9 +898,9 @@ static int disable_all(struct cli *c, const struct args *a, struct fail *f)
 	}
 	json_decref(doc);
 	doc = c->json ? json_pack("{s:O}", "changes", done) : NULL;
-	if (doc && cli_print_json(doc, f) < 0)
+	if (doc && cli_print_json(doc, ended ? &(struct fail){0} : f) < 0 && !ended)
 		return -EIO;
-	return status;
+	return ended ? ended : status;
 }
 
 int change_run_disable(struct cli *c, const struct args *a, struct fail *reterr_fail)

@@ -86,7 +86,7 @@ static int check_owner(const char *path, int fd, struct fail *f)
 /* -errno without f: it cannot be read. */
 static int read_own(const char *path, uint8_t **ret_buf, size_t *ret_len, struct fail *f)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	int r;
 
 	if (fd < 0)

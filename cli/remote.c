@@ -8,6 +8,7 @@
 
 #include "cli/client.h"
 #include "cli/context.h"
+#include "cli/inspect.h"
 #include "cli/roll.h"
 #include "cli/sign.h"
 #include "cli/spread.h"
@@ -19,8 +20,9 @@
 #include "store/bytes.h"
 #include "store/fleet.h"
 
-#define PAGE	   "1000"
-#define NOTE_BYTES 800 /* of a host, for people */
+#define PAGE	    "1000"
+#define PEM_PRIVATE "PRIVATE KEY-----"
+#define NOTE_BYTES  800 /* of a host, for people */
 
 int remote_call(struct cli *c, const char *method, const char *path, json_t *body_or_null,
 		json_t **ret_doc, struct fail *reterr_fail)
@@ -805,6 +807,14 @@ static int take_file(const struct args *a, const char *option, json_t *body, con
 	if (r < 0)
 		return fail_set(f, r == -ENOENT ? FAIL_NOT_FOUND : FAIL_BAD_FORMAT, "%s: %s",
 				path, strerror(-r));
+	r = inspect_refuse_secret(path, buf, len, f);
+	if (r < 0)
+		return r;
+	if (memmem(buf, len, PEM_PRIVATE, strlen(PEM_PRIVATE))) {
+		explicit_bzero(buf, len);
+		return fail_set(f, FAIL_BAD_FORMAT,
+				"%s: this is a private key, and goes nowhere", path);
+	}
 	return json_object_set_new(body, key, json_string((char *)buf)) < 0
 		       ? fail_set(f, FAIL_BAD_FORMAT, "%s: is no PEM text", path)
 		       : 0;

@@ -7,6 +7,7 @@
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/inspect.h"
 #include "cli/remote.h"
 #include "cli/text.h"
 #include "cli/view.h"
@@ -33,7 +34,9 @@ static int take_spec(const struct args *a, json_t *body, struct fail *f)
 		if (r < 0)
 			return fail_set(f, r == -ENOENT ? FAIL_NOT_FOUND : FAIL_BAD_FORMAT,
 					"%s: %s", path, strerror(-r));
-		r = yaml_parse(path, buf, len, &spec, f);
+		r = inspect_refuse_secret(path, buf, len, f);
+		if (r == 0)
+			r = yaml_parse(path, buf, len, &spec, f);
 		if (r < 0)
 			return r;
 		if (!json_is_object(spec))

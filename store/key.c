@@ -496,10 +496,14 @@ int key_load(const char *path, key_ask_fn ask, void *cookie, struct key **ret_ke
 	return r;
 }
 
+/* White space may come first, as it may for who reads it. */
 bool key_is_secret_file(const void *buf, size_t len)
 {
-	return len && *(const char *)buf == '{' &&
-	       memmem(buf, len, SECRET_FORMAT, strlen(SECRET_FORMAT));
+	const char *p = buf, *end = p + len;
+
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n'))
+		p++;
+	return p < end && *p == '{' && memmem(p, end - p, SECRET_FORMAT, strlen(SECRET_FORMAT));
 }
 
 bool key_is_public_file(const void *buf, size_t len)

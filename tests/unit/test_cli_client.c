@@ -20,7 +20,8 @@
 #include "tests/unit/unit.h"
 
 struct reply {
-	const char *request; /* beginning of "METHOD path"; NULL ends a table */
+	const char
+		*request; /* beginning of "METHOD path", "1" before it: once; NULL: the end */
 	int status;
 	const char *body;
 	bool hangs; /* after the body */
@@ -52,6 +53,16 @@ static void read_request(int fd, char *buf, size_t len)
 	}
 }
 
+static bool is_for(const struct reply *r, const char *request, bool *given)
+{
+	bool once = r->request[0] == '1', was = *given;
+
+	if (strncmp(request, r->request + once, strlen(r->request + once)) != 0)
+		return false;
+	*given = true;
+	return !once || !was;
+}
+
 static void serve_one(int fd, const struct reply *replies, int report)
 {
 	static char request[1 << 16];
@@ -59,13 +70,14 @@ static void serve_one(int fd, const struct reply *replies, int report)
 					     "{\"error\":{\"code\":\"not_found\","
 					     "\"message\":\"no such path\"}}",
 					     false};
+	static bool given[64];
 	const struct reply *r;
 	char head[256];
 
 	memset(request, 0, sizeof(request));
 	read_request(fd, request, sizeof(request));
 	for (r = replies; r->request; r++)
-		if (strncmp(request, r->request, strlen(r->request)) == 0)
+		if (is_for(r, request, &given[r - replies]))
 			break;
 	if (!r->request)
 		r = &nothing;
@@ -631,6 +643,30 @@ static void disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind
 	assert_non_null(strstr(out, "nothing runs"));
 }
 
+static void disabling_all_waits_for_what_is_being_loaded(void **state)
+{
+	static const struct reply replies[] = {
+		{"GET /v1/status", 200,
+		 "{\"hotfixes\":["
+		 "{\"name\":\"loads\",\"state\":\"stored\",\"change\":3},"
+		 "{\"name\":\"runs\",\"state\":\"live\",\"live_serial\":1}]}",
+		 false},
+		{"1POST /v1/hotfixes/loads/disable", 409,
+		 "{\"error\":{\"code\":\"conflict\",\"message\":\"loads is being changed\"}}",
+		 false},
+		{"1GET /v1/hotfixes/loads", 200,
+		 "{\"name\":\"loads\",\"state\":\"stored\",\"change\":3}", false},
+		{"GET /v1/hotfixes/loads", 200,
+		 "{\"name\":\"loads\",\"state\":\"trial\",\"change\":3}", false},
+		{"POST /v1/hotfixes/", 200, CHANGE("done", "", ""), false},
+		{0}};
+
+	(void)state;
+	start_server(replies);
+	assert_int_equal(RUN("disable", "--all"), 0);
+	assert_string_equal(out, "disable runs: done\ndisable loads: done\n");
+}
+
 static char *path_of(const char *name)
 {
 	return (char *)(uintptr_t)unit_path(name);
@@ -717,8 +753,12 @@ static void contexts_that_somebody_else_may_have_written_are_refused(void **stat
 static void a_secret_key_is_sent_nowhere(void **state)
 {
 	static const struct reply replies[] = {{"", 200, "{}", false}, {0}};
+	static const char pem[] = "-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n";
 	struct pollfd asked = {.events = POLLIN};
+	AUTO_FREE uint8_t *text = NULL;
 	struct key_public p;
+	char blank[4096] = " ";
+	size_t len;
 
 	(void)state;
 	assert_ok(key_new(unit_path("mine"), NULL, &p, NULL));
@@ -727,6 +767,19 @@ static void a_secret_key_is_sent_nowhere(void **state)
 	assert_non_null(strstr(err, "secret key"));
 	assert_int_equal(RUN("trust", "import", path_of("mine.sec")), 4);
 	assert_int_equal(RUN("doctor", path_of("mine.sec")), 4);
+	assert_int_equal(RUN("operator", "add", "ann", "--role", "viewer", "--certificate",
+			     path_of("mine.sec")),
+			 4);
+	assert_int_equal(RUN("rollout", "plan", "x@1", "--spec", path_of("mine.sec")), 4);
+	assert_ok(io_read_file(unit_path("mine.sec"), sizeof(blank) - 1, &text, &len));
+	memcpy(blank + 1, text, len);
+	assert_ok(io_write_file(unit_path("blank.sec"), blank, len + 1, 0600));
+	assert_int_equal(RUN("import", path_of("blank.sec")), 4);
+	assert_ok(io_write_file(unit_path("ann.key"), pem, strlen(pem), 0600));
+	assert_int_equal(RUN("operator", "add", "ann", "--role", "viewer", "--certificate",
+			     path_of("ann.key")),
+			 4);
+	assert_non_null(strstr(err, "private key"));
 	asked.fd = seen;
 	assert_int_equal(poll(&asked, 1, 0), 0);
 }
@@ -882,6 +935,7 @@ int main(void)
 		T(what_was_asked_for_is_sent),
 		T(a_rollback_that_ends_a_trial_is_what_was_asked_for),
 		T(disabling_all_goes_on_behind_one_that_fails_and_leaves_nobody_behind),
+		T(disabling_all_waits_for_what_is_being_loaded),
 		T(of_a_secret_key_is_told_which_one_it_is_and_nothing_secret),
 		T(contexts_that_somebody_else_may_have_written_are_refused),
 		T(a_secret_key_is_sent_nowhere),
