@@ -407,7 +407,10 @@ static uint64_t next_seq(struct agent *a)
 	return a->seq;
 }
 
-/* Anew with each heartbeat: a clock that was wrong at the start, and set since, must not put it off for years. */
+/*
+ * Anew with each heartbeat: a clock that was wrong at the start, and set since, must not put it
+ * off for years.
+ */
 static void plan_renewal(struct agent *a)
 {
 	uint64_t now_s = clock_real_ms() / 1000, life, at;

@@ -872,6 +872,7 @@ static uint64_t plan_u64(const struct store_change *open, const char *key)
 
 static void adopt_change(struct hotfix *h, const struct store_change *open, uint32_t index)
 {
+	const char *warning = json_string_value(json_object_get(open->evidence, "warning"));
 	struct hotfix_change *c = &h->change;
 
 	c->id = open->id;
@@ -885,6 +886,7 @@ static void adopt_change(struct hotfix *h, const struct store_change *open, uint
 	c->min_calls = plan_u64(open, "min_calls");
 	c->started_mono_ms = plan_u64(open, "started_mono_ms");
 	c->commit_now = json_is_true(json_object_get(open->evidence, "commit"));
+	snprintf(c->warning, sizeof(c->warning), "%s", warning ? warning : "");
 	c->live = true;
 }
 

@@ -109,8 +109,9 @@ static void on_required_by_critical(uint64_t change_id, const struct fail *fail,
 }
 
 /*
- * First comes what it requires, as far as that is to be restored as well. true: that is under way, and
- * this one's turn comes when it is over. What the host holds back is not waited for.
+ * First comes what it requires, as far as that is to be restored as well: what a critical one
+ * requires is as critical. true: that is under way, and this one's turn comes when it is over.
+ * What the host holds back is not waited for.
  */
 static bool waits(struct restore *r, struct hotfix *h, const struct manifest *m, bool all)
 {
@@ -122,7 +123,7 @@ static bool waits(struct restore *r, struct hotfix *h, const struct manifest *m,
 	for (size_t i = 0; i < m->n_requires; i++) {
 		other = hotfix_find(r->all, m->requires[i]);
 		if (other)
-			bring(r, other, all);
+			bring(r, other, all || m->critical);
 	}
 	memcpy(h->restore, mark, sizeof(mark));
 	for (size_t i = 0; i < m->n_requires; i++) {

@@ -841,10 +841,11 @@ static void who_finds_nobody_waits_as_its_dice_say(void **state)
 	until(status().retry_in_ms);
 	assert_in_range(status().retry_in_ms, 590000, 600000);
 	leave();
-	dice = 700; /* of the first second, after one failure */
+	opts.backoff_ms = 100000;
+	dice = 70000; /* of the first wait, after one failure */
 	start(&opts);
 	until(status().failed == 1);
-	assert_in_range(status().retry_in_ms, 1, 700);
+	assert_in_range(status().retry_in_ms, 1, 70000);
 	loaded = false;
 }
 
