@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # where: guest
+# kernels: 6.1 6.12-long newest
 #
 # Somebody else changes in the kernel what hotfixd put there: it is put right or reported, as
 # [drift] policy says.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # where: native guest
+# kernels: 6.1 6.12-long newest
 #
 # Health of trials: what is shown of it, limits and probes of the manifest, checks that a host
 # does without, and evidence that is missing.  What does harm is in harm.sh.

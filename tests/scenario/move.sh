@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # where: native guest
+# kernels: 6.1 6.12-long newest
 # timeout: 400
 #
 # Long-lived connections, and defaults that new network namespaces inherited: they follow a

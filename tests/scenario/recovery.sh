@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # where: guest
+# kernels: 6.1 6.12-long newest
 #
 # Starting after something went wrong: a daemon killed in the middle of every kind of change, a
 # lost database, pins that somebody removed or put there.  What status says is what runs.
