@@ -837,6 +837,15 @@ static bool takes_file(const struct opt *o)
 	return false;
 }
 
+/* What its words may be, and the end of its case. */
+static void print_takes(const struct command *c, FILE *out)
+{
+	bool both = c->complete == COMPLETE_BOTH;
+
+	fprintf(out, "%s%s ;;\n", both || c->complete == COMPLETE_FILES ? " files=1" : "",
+		both || c->complete == COMPLETE_NAMES ? " names=1" : "");
+}
+
 static void print_file_options(FILE *out)
 {
 	fprintf(out, "--socket");
@@ -875,13 +884,8 @@ void command_completion_bash(FILE *out)
 		fprintf(out, "\t\"%s\"%s)\n\t\toptions=\"", c->words,
 			strchr(c->words, ' ') ? "" : "\\ *");
 		print_opt_words(c->opts, out);
-		fprintf(out, "\"%s%s ;;\n",
-			c->complete == COMPLETE_FILES || c->complete == COMPLETE_BOTH
-				? " files=1"
-				: "",
-			c->complete == COMPLETE_NAMES || c->complete == COMPLETE_BOTH
-				? " names=1"
-				: "");
+		fprintf(out, "\"");
+		print_takes(c, out);
 	}
 	/* The second word of "key new"; a lone first word. */
 	for (size_t i = 0; i < command_count; i++) {
@@ -979,13 +983,8 @@ void command_completion_zsh(FILE *out)
 		fprintf(out, "\t\"%s\"%s)\n\t\topts=(", c->words,
 			strchr(c->words, ' ') ? "" : "\\ *");
 		describe_opts(c->opts, out);
-		fprintf(out, ")%s%s ;;\n",
-			c->complete == COMPLETE_FILES || c->complete == COMPLETE_BOTH
-				? " files=1"
-				: "",
-			c->complete == COMPLETE_NAMES || c->complete == COMPLETE_BOTH
-				? " names=1"
-				: "");
+		fprintf(out, ")");
+		print_takes(c, out);
 	}
 	for (size_t i = 0; i < command_count; i++) {
 		const char *words = command_table[i].words;

@@ -139,6 +139,24 @@ static void the_manual_has_every_exit_status(void **state)
 	}
 }
 
+/* What a shell says to the script, whose arguments are the completion's file and the line. */
+static void run_script(const char *shell, const char *script, const char *line, char *ret_words,
+		       size_t len)
+{
+	char command[1024];
+	FILE *p;
+	size_t n;
+
+	assert_ok(setenv("SCRIPT", script, 1));
+	snprintf(command, sizeof(command), "%s \"$SCRIPT\" sh '%s' %s 2>&1", shell,
+		 unit_path("completion"), line);
+	p = popen(command, "r");
+	assert_non_null(p);
+	n = fread(ret_words, 1, len - 1, p);
+	ret_words[n] = 0;
+	assert_int_equal(pclose(p), 0);
+}
+
 /* What bash would offer for a line that ends in the word to be completed. */
 static void complete(const char *line, char *ret_words, size_t len)
 {
@@ -146,18 +164,8 @@ static void complete(const char *line, char *ret_words, size_t len)
 		"compopt() { :; }; hotfixctl() { echo my-fix other-fix; }\n"
 		"source \"$1\" || exit 1; shift\n"
 		"COMP_WORDS=(hotfixctl \"$@\"); COMP_CWORD=$#; _hotfixctl; echo \"${COMPREPLY[*]}\"";
-	char command[1024];
-	FILE *p;
-	size_t n;
 
-	assert_ok(setenv("SCRIPT", script, 1));
-	snprintf(command, sizeof(command), "bash -uc \"$SCRIPT\" bash '%s' %s",
-		 unit_path("completion"), line);
-	p = popen(command, "r");
-	assert_non_null(p);
-	n = fread(ret_words, 1, len - 1, p);
-	ret_words[n] = 0;
-	assert_int_equal(pclose(p), 0);
+	run_script("bash -uc", script, line, ret_words, len);
 }
 
 static void completion_offers_commands_options_names_and_files(void **state)
@@ -209,18 +217,8 @@ static void complete_in_zsh(const char *line, char *ret_words, size_t len)
 		"setopt no_unset; source $1 || exit 1; shift\n"
 		"complete() { local -a words=(hotfixctl \"$@\"); local CURRENT=$#words PREFIX=$words[-1]\n"
 		"  _hotfixctl; }; complete \"$@\"";
-	char command[1024];
-	FILE *p;
-	size_t n;
 
-	assert_ok(setenv("SCRIPT", script, 1));
-	snprintf(command, sizeof(command), "zsh -fc \"$SCRIPT\" zsh '%s' %s 2>&1",
-		 unit_path("completion"), line);
-	p = popen(command, "r");
-	assert_non_null(p);
-	n = fread(ret_words, 1, len - 1, p);
-	ret_words[n] = 0;
-	assert_int_equal(pclose(p), 0);
+	run_script("zsh -fc", script, line, ret_words, len);
 }
 
 static void zsh_is_offered_the_same_words_as_bash(void **state)
