@@ -21,7 +21,8 @@ setup() {
 		stored denies 2 fmod_ret_getsid_v2
 		stored tried 1 several
 		stored off 1 twice
-		stored soon 1 fentry_tcp_state '{"critical":true}'
+		stored needed 1 loops
+		stored soon 1 fentry_tcp_state '{"critical":true,"requires":["needed"]}'
 		stored old 1 fexit_statfs '{"kernels":{"ranges":[{"below":"6.13"}]}}'
 	elif [ "$boot" = again ]; then
 		hotfixd --config "$T/later" || fail "hotfixd did not start: $(cat "$err")"
@@ -38,6 +39,7 @@ test_first_boot_applies_and_leaves_one_of_each_kind() {
 	expect 0 hotfixctl apply denies@1 --commit
 	expect 0 hotfixctl apply off --commit
 	expect 0 hotfixctl disable off
+	expect 0 hotfixctl apply needed --commit
 	expect 0 hotfixctl apply soon --commit
 	expect 0 hotfixctl apply old --commit
 	expect 0 hotfixctl apply tried --trial 600s
@@ -47,6 +49,12 @@ test_first_boot_applies_and_leaves_one_of_each_kind() {
 
 test_again_what_is_critical_is_there_when_hotfixd_is_ready() {
 	hotfix_is soon live 1 1
+}
+
+test_again_what_a_critical_one_requires_is_as_critical() {
+	hotfix_is needed live 1 1
+	expect 0 hotfixctl history soon -j
+	field 'restore -' '.changes[0].verb' '.changes[0].warning'
 }
 
 test_again_what_is_not_waits_until_the_host_can_be_reached() {
