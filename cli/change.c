@@ -277,6 +277,25 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 	return status;
 }
 
+/* *reterr_doc is what an error was answered with, if anything; body NULL: nothing to say. */
+static int ask(struct cli *c, const char *method, const char *path, const json_t *body,
+	       json_t **ret_doc, json_t **reterr_doc, struct fail *f)
+{
+	AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("{}");
+
+	if (!text)
+		return fail_set(f, FAIL_INTERNAL, "out of memory");
+	return client_call(
+		c,
+		&(struct client_call){.method = method,
+				      .path = path,
+				      .body = strcmp(method, "POST") == 0 ? text : NULL,
+				      .body_len = strlen(text),
+				      .timeout_ms = STEP_LIMIT_MS,
+				      .reterr_doc = reterr_doc},
+		ret_doc, f);
+}
+
 /*
  * Sends the request that starts a change. hotfixd answers when the change is live or over: then
  * *ret_answer is the change, or, as far as it only says {"change":ID}, what to follow.
@@ -286,23 +305,13 @@ static int report(struct follow *w, const json_t *change, struct fail *f)
 static int start(struct follow *w, const char *method, const char *path, const json_t *body,
 		 json_t **ret_answer, struct fail *f)
 {
-	AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("{}");
 	AUTO_JSON json_t *error = NULL, *change = NULL;
 	struct fail quiet;
 	int r, status;
 
-	if (!text)
-		return fail_set(f, FAIL_INTERNAL, "out of memory");
 	cli_catch_interrupt();
 	show_line(w, "under way");
-	r = client_call(w->c,
-			&(struct client_call){.method = method,
-					      .path = path,
-					      .body = strcmp(method, "POST") == 0 ? text : NULL,
-					      .body_len = strlen(text),
-					      .timeout_ms = STEP_LIMIT_MS,
-					      .reterr_doc = &error},
-			ret_answer, f);
+	r = ask(w->c, method, path, body, ret_answer, &error, f);
 	clear_line(w);
 	if (r == 0)
 		w->id = (uint64_t)json_integer_value(json_object_get(*ret_answer, "change"));
@@ -539,20 +548,8 @@ static int print_dry_run(struct cli *c, const char *what, const json_t *doc, str
 static int dry_run(struct cli *c, const char *path, const char *what, const json_t *body,
 		   struct fail *f)
 {
-	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
 	AUTO_JSON json_t *doc = NULL, *error = NULL;
-	int r;
-
-	if (!text)
-		return fail_set(f, FAIL_INTERNAL, "out of memory");
-	r = client_call(c,
-			&(struct client_call){.method = "POST",
-					      .path = path,
-					      .body = text,
-					      .body_len = strlen(text),
-					      .timeout_ms = STEP_LIMIT_MS,
-					      .reterr_doc = &error},
-			&doc, f);
+	int r = ask(c, "POST", path, body, &doc, &error, f);
 	if (r == 0)
 		return print_dry_run(c, what, doc, f);
 	if (!error || c->json)
@@ -775,7 +772,6 @@ static const char *next_of(const json_t *left)
 static int disable_one(struct cli *c, const char *name, const json_t *body, json_t **ret_doc,
 		       struct fail *f)
 {
-	AUTO_FREE char *text = json_dumps(body, JSON_COMPACT);
 	char what[128], path[128];
 	struct follow w = {.c = c,
 			   .name = name,
@@ -785,19 +781,10 @@ static int disable_one(struct cli *c, const char *name, const json_t *body, json
 	AUTO_JSON json_t *answer = NULL, *error = NULL;
 	int r;
 
-	if (!text)
-		return fail_set(f, FAIL_INTERNAL, "out of memory");
 	snprintf(what, sizeof(what), "disable %s", name);
 	snprintf(path, sizeof(path), "/v1/hotfixes/%s/disable", name);
 	show_line(&w, "under way");
-	r = client_call(c,
-			&(struct client_call){.method = "POST",
-					      .path = path,
-					      .body = text,
-					      .body_len = strlen(text),
-					      .timeout_ms = STEP_LIMIT_MS,
-					      .reterr_doc = &error},
-			&answer, f);
+	r = ask(c, "POST", path, body, &answer, &error, f);
 	clear_line(&w);
 	if (r == 0)
 		w.id = (uint64_t)json_integer_value(json_object_get(answer, "change"));
